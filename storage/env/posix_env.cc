@@ -1,0 +1,220 @@
+#include "storage/env/posix_env.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+
+#include "protocol/base/check.h"
+
+namespace klamm::storage {
+namespace {
+
+std::unexpected<Error> system_error(const std::string& what) {
+  const int number = errno;
+  const ErrorCode code = number == ENOENT ? ErrorCode::kUnknownServerError : ErrorCode::kKafkaStorageError;
+  return fail(code, what + ": " + std::strerror(number));
+}
+
+class PosixFile : public File {
+ public:
+  PosixFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  ~PosixFile() override { ::close(fd_); }
+
+  Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const override {
+    size_t done = 0;
+    while (done < into.size()) {
+      const ssize_t got = ::pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(position + done));
+      if (got < 0 && errno != EINTR) {
+        return system_error("read " + path_);
+      }
+      if (got == 0) {
+        break;
+      }
+      done += got > 0 ? static_cast<size_t>(got) : 0;
+    }
+    return done;
+  }
+
+  Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {
+    constexpr size_t kPartsMax = 64;
+    while (!parts.empty()) {
+      iovec vectors[kPartsMax];
+      const size_t count = std::min(parts.size(), kPartsMax);
+      size_t total = 0;
+      for (size_t i = 0; i < count; ++i) {
+        vectors[i] = {const_cast<uint8_t*>(parts[i].data()), parts[i].size()};
+        total += parts[i].size();
+      }
+      TRY_VOID(write_vectors(position, vectors, count, total));
+      position += total;
+      parts = parts.subspan(count);
+    }
+    return {};
+  }
+
+  Result<> truncate(uint64_t size) override {
+    if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) {
+      return system_error("truncate " + path_);
+    }
+    return {};
+  }
+  Result<> sync() override {
+    if (::fdatasync(fd_) != 0) {
+      return system_error("sync " + path_);
+    }
+    return {};
+  }
+  Result<uint64_t> size() const override {
+    struct stat status {};
+    if (::fstat(fd_, &status) != 0) {
+      return system_error("stat " + path_);
+    }
+    return static_cast<uint64_t>(status.st_size);
+  }
+  void reserve(uint64_t size) override { (void)::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)); }
+
+ private:
+  Result<> write_vectors(uint64_t position, iovec* vectors, size_t count, size_t total) {
+    while (total > 0) {
+      const ssize_t put = ::pwritev(fd_, vectors, static_cast<int>(count), static_cast<off_t>(position));
+      if (put < 0) {
+        if (errno == EINTR) {
+          continue;
+        }
+        return system_error("write " + path_);
+      }
+      position += static_cast<uint64_t>(put);
+      total -= static_cast<size_t>(put);
+      auto left = static_cast<size_t>(put);
+      while (count > 0 && left >= vectors->iov_len) {
+        left -= vectors->iov_len;
+        ++vectors;
+        --count;
+      }
+      if (count > 0) {
+        vectors->iov_base = static_cast<uint8_t*>(vectors->iov_base) + left;
+        vectors->iov_len -= left;
+      }
+    }
+    return {};
+  }
+
+  int fd_;
+  std::string path_;
+};
+
+class PosixLock : public DiskLock {
+ public:
+  PosixLock(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  ~PosixLock() override {
+    ::unlink(path_.c_str());
+    ::close(fd_);
+  }
+
+ private:
+  int fd_;
+  std::string path_;
+};
+
+class PosixDisk : public Disk {
+ public:
+  Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override {
+    int flags = O_CLOEXEC | (mode == OpenMode::kRead ? O_RDONLY : O_RDWR);
+    flags |= mode == OpenMode::kCreate ? O_CREAT : mode == OpenMode::kCreateTruncated ? O_CREAT | O_TRUNC : 0;
+    const int fd = ::open(path.c_str(), flags, 0644);
+    if (fd < 0) {
+      return system_error("open " + path);
+    }
+    return std::make_shared<PosixFile>(fd, path);
+  }
+  Result<> rename(const std::string& from, const std::string& to) override {
+    return ::rename(from.c_str(), to.c_str()) == 0 ? Result<>() : system_error("rename " + from);
+  }
+  Result<> remove(const std::string& path) override {
+    return ::unlink(path.c_str()) == 0 || errno == ENOENT ? Result<>() : system_error("remove " + path);
+  }
+  Result<> remove_tree(const std::string& path) override {
+    std::error_code error;
+    std::filesystem::remove_all(path, error);
+    return error ? fail(ErrorCode::kKafkaStorageError, "remove " + path + ": " + error.message()) : Result<>();
+  }
+  Result<> make_dirs(const std::string& path) override {
+    std::error_code error;
+    std::filesystem::create_directories(path, error);
+    return error ? fail(ErrorCode::kKafkaStorageError, "create " + path + ": " + error.message()) : Result<>();
+  }
+  Result<std::vector<std::string>> list(const std::string& folder) override {
+    std::error_code error;
+    std::vector<std::string> names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+      names.push_back(entry.path().filename().string() + (entry.is_directory() ? "/" : ""));
+    }
+    if (error) {
+      return fail(ErrorCode::kKafkaStorageError, "list " + folder + ": " + error.message());
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+  bool exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
+  Result<> sync_dir(const std::string& folder) override {
+    const int fd = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) {
+      return system_error("open " + folder);
+    }
+    const int status = ::fsync(fd);
+    ::close(fd);
+    return status == 0 ? Result<>() : system_error("sync " + folder);
+  }
+  Result<std::unique_ptr<DiskLock>> lock(const std::string& path) override {
+    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+    if (fd < 0) {
+      return system_error("open " + path);
+    }
+    // The reference locks with fcntl; both kinds of program must see each other's lock.
+    struct flock region {};
+    region.l_type = F_WRLCK;
+    region.l_whence = SEEK_SET;
+    if (::fcntl(fd, F_SETLK, &region) != 0) {
+      ::close(fd);
+      return fail(ErrorCode::kKafkaStorageError, path + " is locked: another process uses this directory");
+    }
+    return std::make_unique<PosixLock>(fd, path);
+  }
+};
+
+class PosixClock : public Clock {
+ public:
+  int64_t wall_ms() const override {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+  int64_t monotonic_ms() const override {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+};
+
+class PosixRandom : public Random {
+ public:
+  uint64_t next() override {
+    uint64_t value = 0;
+    CHECK_INVARIANT(::getrandom(&value, sizeof value, 0) == sizeof value);
+    return value;
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Disk> make_posix_disk() { return std::make_unique<PosixDisk>(); }
+std::unique_ptr<Clock> make_posix_clock() { return std::make_unique<PosixClock>(); }
+std::unique_ptr<Random> make_posix_random() { return std::make_unique<PosixRandom>(); }
+
+}  // namespace klamm::storage

@@ -1,0 +1,189 @@
+#include "storage/env/sim_disk.h"
+
+#include <algorithm>
+#include <set>
+
+namespace klamm::storage {
+
+class SimFile : public File {
+ public:
+  SimFile(SimDisk& disk, std::shared_ptr<SimDisk::Inode> inode) : disk_(disk), inode_(std::move(inode)) {}
+
+  Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const override {
+    const auto& content = inode_->content;
+    if (position >= content.size()) {
+      return size_t{0};
+    }
+    const size_t size = std::min<size_t>(into.size(), content.size() - position);
+    std::copy_n(content.begin() + static_cast<ptrdiff_t>(position), size, into.begin());
+    return size;
+  }
+  Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {
+    SimDisk::Write write{position, {}};
+    for (const auto part : parts) {
+      write.bytes.insert(write.bytes.end(), part.begin(), part.end());
+    }
+    const auto allowed = disk_.change("write");
+    if (!allowed) {
+      write.bytes.resize(write.bytes.empty() ? 0 : disk_.random_.next() % write.bytes.size());
+    }
+    SimDisk::apply(inode_->content, write);
+    inode_->unsynced.push_back(std::move(write));
+    return allowed;
+  }
+  Result<> truncate(uint64_t size) override {
+    TRY_VOID(disk_.change("truncate"));
+    SimDisk::Write write{size, {}, true};
+    SimDisk::apply(inode_->content, write);
+    inode_->unsynced.push_back(std::move(write));
+    return {};
+  }
+  Result<> sync() override {
+    TRY_VOID(disk_.change("sync"));
+    inode_->durable = inode_->content;
+    inode_->unsynced.clear();
+    return {};
+  }
+  Result<uint64_t> size() const override { return inode_->content.size(); }
+  void reserve(uint64_t) override {}
+
+ private:
+  SimDisk& disk_;
+  std::shared_ptr<SimDisk::Inode> inode_;
+};
+
+void SimDisk::apply(std::vector<uint8_t>& content, const Write& write) {
+  if (write.truncates) {
+    content.resize(write.position);
+    return;
+  }
+  if (write.bytes.empty()) {
+    return;
+  }
+  content.resize(std::max<size_t>(content.size(), write.position + write.bytes.size()));
+  std::copy(write.bytes.begin(), write.bytes.end(), content.begin() + static_cast<ptrdiff_t>(write.position));
+}
+
+Result<> SimDisk::change(const char* what) {
+  ++changes_;
+  if (countdown_ > 0 && --countdown_ == 0) {
+    return fail(ErrorCode::kKafkaStorageError, std::string("simulated failure of ") + what);
+  }
+  return {};
+}
+
+Result<std::shared_ptr<File>> SimDisk::open(const std::string& path, OpenMode mode) {
+  auto found = names_.find(path);
+  if (found == names_.end()) {
+    if (mode == OpenMode::kRead || mode == OpenMode::kReadWrite) {
+      return fail(ErrorCode::kUnknownServerError, "open " + path + ": no such file");
+    }
+    TRY_VOID(change("create"));
+    found = names_.emplace(path, std::make_shared<Inode>()).first;
+  } else if (mode == OpenMode::kCreateTruncated) {
+    TRY_VOID(change("truncate"));
+    apply(found->second->content, {0, {}, true});
+    found->second->unsynced.push_back({0, {}, true});
+  }
+  return std::make_shared<SimFile>(*this, found->second);
+}
+
+Result<> SimDisk::rename(const std::string& from, const std::string& to) {
+  TRY_VOID(change("rename"));
+  Names moved;
+  for (auto it = names_.begin(); it != names_.end();) {
+    if (it->first == from || it->first.starts_with(from + "/")) {
+      moved[to + it->first.substr(from.size())] = it->second;
+      it = names_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  if (folders_.erase(from) > 0) {
+    folders_[to] = true;
+  } else if (moved.empty()) {
+    return fail(ErrorCode::kUnknownServerError, "rename " + from + ": no such file");
+  }
+  for (auto& [name, inode] : moved) {
+    names_[name] = inode;
+  }
+  return {};
+}
+
+Result<> SimDisk::remove(const std::string& path) {
+  TRY_VOID(change("remove"));
+  names_.erase(path);
+  return {};
+}
+
+Result<> SimDisk::remove_tree(const std::string& path) {
+  TRY_VOID(change("remove"));
+  std::erase_if(names_, [&](const auto& entry) { return entry.first.starts_with(path + "/"); });
+  std::erase_if(folders_, [&](const auto& entry) { return entry.first == path || entry.first.starts_with(path + "/"); });
+  return {};
+}
+
+Result<> SimDisk::make_dirs(const std::string& path) {
+  folders_[path] = true;
+  return {};
+}
+
+Result<std::vector<std::string>> SimDisk::list(const std::string& folder) {
+  std::set<std::string> found;
+  const std::string prefix = folder + "/";
+  const auto add = [&](const std::string& path, bool is_folder) {
+    if (path.starts_with(prefix)) {
+      const std::string rest = path.substr(prefix.size());
+      const size_t slash = rest.find('/');
+      found.insert(slash != std::string::npos ? rest.substr(0, slash + 1) : rest + (is_folder ? "/" : ""));
+    }
+  };
+  for (const auto& [path, inode] : names_) {
+    add(path, false);
+  }
+  for (const auto& [path, unused] : folders_) {
+    add(path, true);
+  }
+  return std::vector<std::string>(found.begin(), found.end());
+}
+
+bool SimDisk::exists(const std::string& path) { return names_.contains(path) || folders_.contains(path); }
+
+Result<> SimDisk::sync_dir(const std::string& folder) {
+  TRY_VOID(change("sync of a folder"));
+  const auto inside = [&](const auto& entry) { return parent_of(entry.first) == folder; };
+  std::erase_if(durable_names_, inside);
+  for (const auto& entry : names_) {
+    if (inside(entry)) {
+      durable_names_.insert(entry);
+    }
+  }
+  return {};
+}
+
+Result<std::unique_ptr<DiskLock>> SimDisk::lock(const std::string&) { return std::make_unique<DiskLock>(); }
+
+void SimDisk::cut_power() {
+  names_ = durable_names_;
+  for (auto& [name, inode] : names_) {
+    // Writes that never reached the medium leave the durable content with some of them applied, whole or in part.
+    std::vector<uint8_t> content = inode->durable;
+    for (Write write : inode->unsynced) {
+      const uint64_t fate = random_.next() % 4;
+      if (fate == 0) {
+        continue;
+      }
+      if (fate == 1 && !write.bytes.empty()) {
+        write.bytes.resize(random_.next() % write.bytes.size());
+      }
+      apply(content, write);
+    }
+    *inode = {content, content, {}};
+  }
+}
+
+void SimDisk::flip_bit(const std::string& path, uint64_t byte, int bit) {
+  names_.at(path)->content.at(byte) ^= static_cast<uint8_t>(1 << bit);
+}
+
+}  // namespace klamm::storage
