@@ -83,10 +83,10 @@ class Source {
     }
     std::string out;
     if (cut.from > message_.versions.from) {
-      out = "version >= " + std::to_string(cut.from);
+      out = "wire_version >= " + std::to_string(cut.from);
     }
     if (cut.to < message_.versions.to) {
-      out += (out.empty() ? "" : " && ") + std::string("version <= ") + std::to_string(cut.to);
+      out += (out.empty() ? "" : " && ") + std::string("wire_version <= ") + std::to_string(cut.to);
     }
     return out;
   }
@@ -95,7 +95,7 @@ class Source {
   void flexible_constant() {
     const std::string value = !ever_flexible()                                          ? "false"
                               : message_.flexible_from <= message_.versions.from ? "true"
-                                                                                 : "version >= " + std::to_string(message_.flexible_from);
+                                                                                 : "wire_version >= " + std::to_string(message_.flexible_from);
     line("[[maybe_unused]] const bool flexible = " + value + ";");
   }
   static Range untagged(const Field& field) {
@@ -103,7 +103,7 @@ class Source {
   }
 
   void size_min(const Struct& type, const std::string& scope) {
-    open("size_t " + scope + "::size_min([[maybe_unused]] int16_t version)");
+    open("size_t " + scope + "::size_min([[maybe_unused]] int16_t wire_version)");
     flexible_constant();
     line("size_t size = flexible ? 1 : 0;");
     for (const Field& field : type.fields) {
@@ -123,7 +123,7 @@ class Source {
       return flexible(field) + " ? 1 : 4";
     }
     if (field.is_struct) {
-      return field.can_be_null() ? "1" : field.type + "::size_min(version)";
+      return field.can_be_null() ? "1" : field.type + "::size_min(wire_version)";
     }
     if (const auto fixed = kFixedSizes.find(field.type); fixed != kFixedSizes.end()) {
       return std::to_string(fixed->second);
@@ -182,14 +182,14 @@ class Source {
 
   void decode_struct(const Field& field, const std::string& in, bool is_tagged) {
     if (!field.can_be_null()) {
-      return line(field.member + ".decode(" + in + ", version);");
+      return line(field.member + ".decode(" + in + ", wire_version);");
     }
     const std::string absent = is_tagged ? in + ".uvarint() == 0" : in + ".fixed<int8_t>() < 0";
     open("if (" + absent + ")");
     line(field.member + ".reset();");
     --indent_;
     open("} else");
-    line(field.member + ".emplace().decode(" + in + ", version);");
+    line(field.member + ".emplace().decode(" + in + ", wire_version);");
     close();
   }
 
@@ -211,14 +211,14 @@ class Source {
     open("for (int64_t i = 0; i < count && " + in + ".ok(); ++i)");
     Field element = field;
     element.is_array = false;
-    line(field.is_struct ? "list.emplace_back().decode(" + in + ", version);"
+    line(field.is_struct ? "list.emplace_back().decode(" + in + ", wire_version);"
                          : "list.push_back(" + read_expression(element, in, false) + ");");
     close();
     close();
   }
 
   void decode(const Struct& type, const std::string& scope) {
-    open("void " + scope + "::decode(Reader& in, [[maybe_unused]] int16_t version)");
+    open("void " + scope + "::decode(Reader& in, [[maybe_unused]] int16_t wire_version)");
     flexible_constant();
     for (const Field& field : type.fields) {
       const Range range = untagged(field);
@@ -284,10 +284,10 @@ class Source {
       open("for (const auto& item : " + value + ")");
       Field element = field;
       element.is_array = false;
-      field.is_struct ? line("item.encode(" + out + ", version);") : write_scalar(element, out, "item");
+      field.is_struct ? line("item.encode(" + out + ", wire_version);") : write_scalar(element, out, "item");
       close();
     } else if (field.is_struct) {
-      line(value + ".encode(" + out + ", version);");
+      line(value + ".encode(" + out + ", wire_version);");
     } else {
       write_scalar(field, out, value);
     }
@@ -322,7 +322,7 @@ class Source {
   }
 
   void encode(const Struct& type, const std::string& scope) {
-    open("void " + scope + "::encode(Writer& out, [[maybe_unused]] int16_t version) const");
+    open("void " + scope + "::encode(Writer& out, [[maybe_unused]] int16_t wire_version) const");
     flexible_constant();
     for (const Field& field : type.fields) {
       const std::string when = condition(untagged(field));
@@ -387,9 +387,9 @@ void emit_struct_body(Source& out, const Struct& type) {
     out.line("UnknownTags unknown_tags;");
   }
   out.line("");
-  out.line("void decode(Reader& in, int16_t version);");
-  out.line("void encode(Writer& out, int16_t version) const;");
-  out.line("static size_t size_min(int16_t version);");
+  out.line("void decode(Reader& in, int16_t wire_version);");
+  out.line("void encode(Writer& out, int16_t wire_version) const;");
+  out.line("static size_t size_min(int16_t wire_version);");
   out.line("bool operator==(const " + type.name + "&) const = default;");
 }
 

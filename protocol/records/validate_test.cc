@@ -93,7 +93,7 @@ TEST_CASE("a count that the compressed content does not hold is refused") {
 
 TEST_CASE("a record's own lengths are checked") {
   Bytes batch = batch_of(1);
-  set(batch, kBatchHeaderSize + 6, 0x7E);  // key length 63 of a value-only rest
+  set(batch, kBatchHeaderSize + 5, 0x7E);  // a key of 63 bytes, where the record holds 1 and a value
   CHECK(refusal(batch) == ErrorCode::kInvalidRecord);
 }
 

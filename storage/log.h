@@ -1,0 +1,121 @@
+#pragma once
+// One partition's log: segments in a folder, with producer state and leader epochs. Appends go to the last segment,
+// reads return file ranges. No thread of its own; one shard owns it. Times are wall-clock milliseconds given by the
+// caller.
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "protocol/base/bytes.h"
+#include "storage/checkpoint.h"
+#include "storage/env/disk.h"
+#include "storage/log_config.h"
+#include "storage/producer_state.h"
+#include "storage/segment.h"
+
+namespace klamm::storage {
+
+struct AppendInfo {
+  int64_t base_offset = -1;
+  int64_t last_offset = -1;
+  int64_t log_append_time_ms = -1;  // -1 unless the topic uses log append time
+  bool duplicate = false;           // nothing was written: the batch is there already, at these offsets
+};
+
+struct TimestampOffset {
+  int64_t timestamp = -1;
+  int64_t offset = -1;
+  int32_t leader_epoch = -1;
+};
+
+class Log {
+ public:
+  struct OpenOptions {
+    int64_t recovery_point = 0;
+    int64_t log_start_offset = 0;
+    // The directory was closed cleanly: nothing is verified.
+    bool clean = false;
+    int64_t now_ms = 0;
+  };
+  // Opens the log in `folder`, creating it when empty. After an unclean stop everything from the recovery point on is
+  // verified, and the log is cut at the first batch that is not sound.
+  static Result<std::unique_ptr<Log>> open(Disk& disk, std::string folder, const LogConfig& config, const OpenOptions& options);
+
+  const std::string& folder() const { return folder_; }
+  const LogConfig& config() const { return config_; }
+  void set_config(const LogConfig& config) { config_ = config; }
+  int64_t start_offset() const { return start_offset_; }
+  int64_t end_offset() const { return end_offset_; }
+  int64_t recovery_point() const { return recovery_point_; }
+  uint64_t size() const;
+  size_t segment_count() const { return segments_.size(); }
+  const LeaderEpochs& epochs() const { return epochs_; }
+  const ProducerState& producers() const { return producers_; }
+  int64_t first_unstable_offset() const { return std::min(producers_.first_unstable_offset(), INT64_MAX); }
+
+  // Gives a validated batch its offsets and the leader's epoch (in place) and writes it. Duplicates and gaps of
+  // idempotent producers are told by `check_producer`.
+  Result<AppendInfo> append_as_leader(protocol::Bytes batch, int32_t leader_epoch, int64_t now_ms, bool check_producer = true);
+  // Up to `size_max` bytes of batches from the one that holds `offset` on, none of it at or above `end_bound`. With
+  // `at_least_one` the first batch comes whole even if it is larger. The last batch may be cut. OFFSET_OUT_OF_RANGE
+  // outside [start, end].
+  Result<protocol::Payload> read(int64_t offset, size_t size_max, int64_t end_bound, bool at_least_one);
+  // First record at or after `timestamp`; offset -1 when there is none.
+  Result<TimestampOffset> find_timestamp(int64_t timestamp);
+  // The first record with the largest timestamp.
+  Result<TimestampOffset> find_max_timestamp();
+
+  // Moves the start up (DeleteRecords, retention); segments wholly below it go.
+  Result<> advance_start(int64_t offset, int64_t now_ms);
+  // Rolls by time, applies retention, removes files whose delay is over, expires producers. Deletes at most up to
+  // `high_watermark`.
+  Result<> housekeep(int64_t high_watermark, int64_t now_ms, int64_t producer_expiry_ms);
+  // Everything is on the medium; the recovery point moves to the end.
+  Result<> flush();
+  // For a clean stop: flush, write indexes and the producer snapshot.
+  Result<> close();
+  // Cuts the log to end at `offset`.
+  Result<> truncate_to(int64_t offset);
+
+ private:
+  Log(Disk& disk, std::string folder, const LogConfig& config) : disk_(disk), folder_(std::move(folder)), config_(config) {}
+  Result<std::vector<int64_t>> clean_up_and_list();
+  Result<> recover(const OpenOptions& options);
+  Result<> recover_segment(Segment& segment, bool& sound);
+  Result<> load_producers();
+  Result<> load_epochs();
+  Result<> roll(int64_t now_ms);
+  Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp, int64_t now_ms);
+  Segment& active() { return *segments_.rbegin()->second; }
+  Segment* segment_for(int64_t offset);
+  Result<> delete_segment(int64_t base_offset, int64_t now_ms);
+  Result<> expire_segments(int64_t high_watermark, int64_t now_ms);
+  Result<> store_snapshot();
+  Result<> remove_snapshots(bool all);
+  Result<> store_epochs();
+  Result<TimestampOffset> record_at(Segment& segment, const BatchPlace& place, int64_t timestamp);
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+  Disk& disk_;
+  std::string folder_;
+  LogConfig config_;
+  std::map<int64_t, std::unique_ptr<Segment>> segments_;
+  int64_t start_offset_ = 0;
+  int64_t end_offset_ = 0;
+  int64_t recovery_point_ = 0;
+  int64_t unflushed_records_ = 0;
+  int64_t last_flush_ms_ = 0;
+  ProducerState producers_;
+  LeaderEpochs epochs_;
+  bool epochs_changed_ = false;
+  struct Removal {
+    std::string path;
+    int64_t due_ms;
+  };
+  std::vector<Removal> removals_;
+};
+
+}  // namespace klamm::storage

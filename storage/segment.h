@@ -1,0 +1,97 @@
+#pragma once
+// One segment of a log: the file of batches and its two sparse indexes (index.h). Owned and called by one Log.
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocol/base/bytes.h"
+#include "protocol/records/batch.h"
+#include "storage/env/disk.h"
+#include "storage/index.h"
+
+namespace klamm::storage {
+
+// The 20-digit name that a file of this base offset has, with the suffix (".log", ".index", ...).
+std::string file_name(int64_t base_offset, const char* suffix);
+
+// Where a batch stands in its segment and what its header says.
+struct BatchPlace {
+  uint64_t position = 0;
+  uint64_t size = 0;
+  int64_t base_offset = 0;
+  int64_t last_offset = 0;
+  int64_t max_timestamp = -1;
+};
+
+class Segment {
+ public:
+  // Opens the segment's file, or creates it. Indexes are loaded when they are first needed.
+  static Result<std::unique_ptr<Segment>> open(Disk& disk, std::string folder, int64_t base_offset, bool create);
+
+  int64_t base_offset() const { return base_offset_; }
+  uint64_t size() const { return size_; }
+  const std::shared_ptr<File>& file() const { return file_; }
+  const std::string& folder() const { return folder_; }
+  // Largest timestamp of all records, -1 for none.
+  Result<int64_t> max_timestamp();
+  // Timestamp of the first batch, -1 for an empty segment; what segment.ms counts from.
+  Result<int64_t> first_timestamp();
+  bool index_is_full(int64_t index_bytes_max) const;
+
+  // Appends batches that are final (offsets, epoch, checksum). On error the file is cut back to what it was.
+  Result<> append(std::span<const std::span<const uint8_t>> parts, const BatchPlace& summary, int64_t index_interval);
+  // The place of the first batch whose last offset is >= `offset`; nullopt when there is none.
+  Result<std::optional<BatchPlace>> find(int64_t offset);
+  // The place of the first batch whose largest timestamp is >= `timestamp`.
+  Result<std::optional<BatchPlace>> find_time(int64_t timestamp);
+  // Calls `visit` for each batch from `position` on until it returns false. With `whole` the batch's bytes are read
+  // and its checksum verified, else only its header. Returns the position behind the last sound batch.
+  using Visitor = std::function<bool(const BatchPlace&, const protocol::BatchView&)>;
+  Result<uint64_t> scan(uint64_t position, bool whole, const Visitor& visit);
+  // The bytes of one batch.
+  Result<protocol::Bytes> read(const BatchPlace& place);
+
+  // Cuts the file to `size` and rebuilds both indexes from what is left.
+  Result<> truncate_and_reindex(uint64_t size, int64_t index_interval);
+  // Remembers that reading may start at `position` for `offset` (the start of a batch).
+  void remember(int64_t offset, uint64_t position);
+  // Content and size reach the medium.
+  Result<> sync() { return file_->sync(); }
+  // Writes the indexes and releases reserved space; the segment is not appended to any more.
+  Result<> seal();
+  // Renames all files to *.deleted and returns their new paths.
+  Result<std::vector<std::string>> mark_deleted();
+
+ private:
+  Segment(Disk& disk, std::string folder, int64_t base_offset) : disk_(disk), folder_(std::move(folder)), base_offset_(base_offset) {}
+  std::string path(const char* suffix) const { return folder_ + "/" + file_name(base_offset_, suffix); }
+  Result<> load_indexes();
+  void index_batch(const BatchPlace& place, int64_t index_interval);
+  Result<std::optional<BatchPlace>> place_at(uint64_t position);
+
+  Disk& disk_;
+  std::string folder_;
+  int64_t base_offset_;
+  std::shared_ptr<File> file_;
+  uint64_t size_ = 0;
+  uint64_t reserved_ = 0;
+  bool indexed_ = false;
+  OffsetIndex offsets_;
+  TimeIndex times_;
+  int64_t bytes_since_entry_ = 0;
+  int64_t max_timestamp_ = -1;
+  int64_t max_timestamp_offset_ = -1;
+  int64_t first_timestamp_ = -1;
+  // Starts of batches that a reader will probably ask for next.
+  struct Hint {
+    int64_t offset = -1;
+    uint64_t position = 0;
+  };
+  std::array<Hint, 4> hints_;
+  size_t next_hint_ = 0;
+};
+
+}  // namespace klamm::storage
