@@ -54,7 +54,8 @@ class Log {
   size_t segment_count() const { return segments_.size(); }
   const LeaderEpochs& epochs() const { return epochs_; }
   const ProducerState& producers() const { return producers_; }
-  int64_t first_unstable_offset() const { return std::min(producers_.first_unstable_offset(), INT64_MAX); }
+  // The first offset of an open transaction, INT64_MAX for none.
+  int64_t first_unstable_offset() const { return producers_.first_unstable_offset(); }
 
   // Gives a validated batch its offsets and the leader's epoch (in place) and writes it. Duplicates and gaps of
   // idempotent producers are told by `check_producer`.
@@ -63,6 +64,8 @@ class Log {
   // `at_least_one` the first batch comes whole even if it is larger. The last batch may be cut. OFFSET_OUT_OF_RANGE
   // outside [start, end].
   Result<protocol::Payload> read(int64_t offset, size_t size_max, int64_t end_bound, bool at_least_one);
+  // Calls `visit` for each whole batch at or above `offset` until it returns false.
+  Result<> visit(int64_t offset, const std::function<bool(const protocol::BatchView&)>& visit);
   // First record at or after `timestamp`; offset -1 when there is none.
   Result<TimestampOffset> find_timestamp(int64_t timestamp);
   // The first record with the largest timestamp.
@@ -85,16 +88,16 @@ class Log {
   Result<std::vector<int64_t>> clean_up_and_list();
   Result<> recover(const OpenOptions& options);
   Result<> recover_segment(Segment& segment, bool& sound);
+  Result<> find_end(Segment& segment);
   Result<> load_producers();
   Result<> load_epochs();
   Result<> roll(int64_t now_ms);
   Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp, int64_t now_ms);
   Segment& active() { return *segments_.rbegin()->second; }
-  Segment* segment_for(int64_t offset);
   Result<> delete_segment(int64_t base_offset, int64_t now_ms);
   Result<> expire_segments(int64_t high_watermark, int64_t now_ms);
   Result<> store_snapshot();
-  Result<> remove_snapshots(bool all);
+  Result<> remove_stale_snapshots();
   Result<> store_epochs();
   Result<TimestampOffset> record_at(Segment& segment, const BatchPlace& place, int64_t timestamp);
   std::string path(const std::string& name) const { return folder_ + "/" + name; }

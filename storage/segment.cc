@@ -63,6 +63,11 @@ Result<std::unique_ptr<Segment>> Segment::open(Disk& disk, std::string folder, i
   return segment;
 }
 
+Result<uint64_t> Segment::last_indexed_position() {
+  TRY_VOID(load_indexes());
+  return offsets_.empty() ? 0 : static_cast<uint64_t>(offsets_.back().position);
+}
+
 Result<int64_t> Segment::max_timestamp() {
   TRY_VOID(load_indexes());
   return max_timestamp_;

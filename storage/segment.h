@@ -51,6 +51,8 @@ class Segment {
   // and its checksum verified, else only its header. Returns the position behind the last sound batch.
   using Visitor = std::function<bool(const BatchPlace&, const protocol::BatchView&)>;
   Result<uint64_t> scan(uint64_t position, bool whole, const Visitor& visit);
+  // The position of the last batch that the offset index knows, 0 for none.
+  Result<uint64_t> last_indexed_position();
   // The bytes of one batch.
   Result<protocol::Bytes> read(const BatchPlace& place);
 

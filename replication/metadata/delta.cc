@@ -1,0 +1,227 @@
+#include "replication/metadata/delta.h"
+
+#include "protocol/generated/broker_registration_change_record.h"
+#include "protocol/generated/config_record.h"
+#include "protocol/generated/feature_level_record.h"
+#include "protocol/generated/fence_broker_record.h"
+#include "protocol/generated/partition_change_record.h"
+#include "protocol/generated/partition_record.h"
+#include "protocol/generated/producer_ids_record.h"
+#include "protocol/generated/register_broker_record.h"
+#include "protocol/generated/remove_topic_record.h"
+#include "protocol/generated/topic_record.h"
+#include "protocol/generated/unfence_broker_record.h"
+#include "protocol/generated/unregister_broker_record.h"
+
+namespace klamm::replication {
+
+using namespace protocol;
+
+namespace {
+
+template <class R>
+Result<R> decode(Reader& in, int16_t version) {
+  R record;
+  if (version < R::kVersionMin || version > R::kVersionMax) {
+    return fail(ErrorCode::kCorruptMessage, std::string(R::kName) + " has a version that this release does not know");
+  }
+  record.decode(in, version);
+  if (!in.ok()) {
+    return fail(ErrorCode::kCorruptMessage, std::string(R::kName) + " is malformed");
+  }
+  return record;
+}
+
+std::unexpected<Error> dangling(const char* what) {
+  return fail(ErrorCode::kCorruptMessage, std::string("a metadata record names a missing ") + what);
+}
+
+BrokerImage to_image(const RegisterBrokerRecord& record) {
+  BrokerImage broker;
+  broker.id = record.broker_id;
+  broker.epoch = record.broker_epoch;
+  broker.incarnation = record.incarnation_id;
+  broker.rack = record.rack;
+  broker.fenced = record.fenced;
+  for (const auto& endpoint : record.end_points) {
+    broker.endpoints.push_back({endpoint.name, endpoint.host, endpoint.port});
+  }
+  return broker;
+}
+
+PartitionImage to_image(const PartitionRecord& record) {
+  PartitionImage partition;
+  partition.replicas = record.replicas;
+  partition.isr = record.isr;
+  partition.elr = record.eligible_leader_replicas.value_or(std::vector<int32_t>{});
+  partition.last_known_elr = record.last_known_elr.value_or(std::vector<int32_t>{});
+  partition.directories = record.directories;
+  partition.leader = record.leader;
+  partition.leader_epoch = record.leader_epoch;
+  partition.partition_epoch = record.partition_epoch;
+  return partition;
+}
+
+void change(PartitionImage& partition, const PartitionChangeRecord& record) {
+  const auto take = [](auto& to, const auto& from) {
+    if (from) {
+      to = *from;
+    }
+  };
+  take(partition.isr, record.isr);
+  take(partition.replicas, record.replicas);
+  take(partition.directories, record.directories);
+  take(partition.elr, record.eligible_leader_replicas);
+  take(partition.last_known_elr, record.last_known_elr);
+  constexpr int32_t kNoLeaderChange = -2;
+  if (record.leader != kNoLeaderChange) {
+    partition.leader = record.leader;
+    ++partition.leader_epoch;
+  }
+  ++partition.partition_epoch;
+}
+
+}  // namespace
+
+TopicsImage& Delta::topics() {
+  if (topics_ == nullptr) {
+    topics_ = std::make_shared<TopicsImage>(*image_.topics);
+  }
+  return *topics_;
+}
+
+ConfigsImage& Delta::configs() {
+  if (configs_ == nullptr) {
+    configs_ = std::make_shared<ConfigsImage>(*image_.configs);
+  }
+  return *configs_;
+}
+
+// A copy of the topic that has taken the original's place and may still be changed.
+std::shared_ptr<TopicImage> Delta::editable(const Uuid& id) {
+  const auto found = topics().by_id.find(id);
+  if (found == topics().by_id.end()) {
+    return nullptr;
+  }
+  auto copy = std::make_shared<TopicImage>(*found->second);
+  found->second = copy;
+  topics().by_name[copy->name] = copy;
+  return copy;
+}
+
+Result<> Delta::apply(const Bytes& record, int64_t offset, int32_t epoch) {
+  Reader in(record);
+  const uint32_t frame = in.uvarint();
+  const uint32_t type = in.uvarint();
+  const auto version = static_cast<int16_t>(in.uvarint());
+  if (!in.ok() || frame > 1) {
+    return fail(ErrorCode::kCorruptMessage, "a metadata record has an unknown frame");
+  }
+  image_.offset = offset;
+  image_.epoch = epoch;
+  return dispatch(type, in, version);
+}
+
+Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
+  switch (type) {
+    case RegisterBrokerRecord::kKey: {
+      TRY(const auto record, decode<RegisterBrokerRecord>(in, version));
+      image_.brokers[record.broker_id] = to_image(record);
+      return {};
+    }
+    case UnregisterBrokerRecord::kKey: {
+      TRY(const auto record, decode<UnregisterBrokerRecord>(in, version));
+      image_.brokers.erase(record.broker_id);
+      return {};
+    }
+    case FenceBrokerRecord::kKey: {
+      TRY(const auto record, decode<FenceBrokerRecord>(in, version));
+      image_.brokers[record.id].fenced = true;
+      return {};
+    }
+    case UnfenceBrokerRecord::kKey: {
+      TRY(const auto record, decode<UnfenceBrokerRecord>(in, version));
+      image_.brokers[record.id].fenced = false;
+      return {};
+    }
+    case BrokerRegistrationChangeRecord::kKey: {
+      TRY(const auto record, decode<BrokerRegistrationChangeRecord>(in, version));
+      if (record.fenced != 0) {
+        image_.brokers[record.broker_id].fenced = record.fenced > 0;
+      }
+      return {};
+    }
+    case TopicRecord::kKey: {
+      TRY(const auto record, decode<TopicRecord>(in, version));
+      auto topic = std::make_shared<TopicImage>();
+      topic->name = record.name;
+      topic->id = record.topic_id;
+      topics().by_id[topic->id] = topic;
+      topics().by_name[topic->name] = topic;
+      return {};
+    }
+    case RemoveTopicRecord::kKey: {
+      TRY(const auto record, decode<RemoveTopicRecord>(in, version));
+      const auto found = topics().by_id.find(record.topic_id);
+      if (found == topics().by_id.end()) {
+        return dangling("topic");
+      }
+      configs().erase({ConfigResource::kTopic, found->second->name});
+      topics().by_name.erase(found->second->name);
+      topics().by_id.erase(found);
+      return {};
+    }
+    case PartitionRecord::kKey: {
+      TRY(const auto record, decode<PartitionRecord>(in, version));
+      const auto topic = editable(record.topic_id);
+      if (topic == nullptr) {
+        return dangling("topic");
+      }
+      topic->partitions[record.partition_id] = to_image(record);
+      return {};
+    }
+    case PartitionChangeRecord::kKey: {
+      TRY(const auto record, decode<PartitionChangeRecord>(in, version));
+      const auto topic = editable(record.topic_id);
+      if (topic == nullptr || !topic->partitions.contains(record.partition_id)) {
+        return dangling("partition");
+      }
+      change(topic->partitions[record.partition_id], record);
+      return {};
+    }
+    case ConfigRecord::kKey: {
+      TRY(const auto record, decode<ConfigRecord>(in, version));
+      const std::pair key{static_cast<ConfigResource>(record.resource_type), record.resource_name};
+      if (record.value) {
+        configs()[key][record.name] = *record.value;
+      } else {
+        configs()[key].erase(record.name);
+      }
+      return {};
+    }
+    case FeatureLevelRecord::kKey: {
+      TRY(const auto record, decode<FeatureLevelRecord>(in, version));
+      image_.features[record.name] = record.feature_level;
+      return {};
+    }
+    case ProducerIdsRecord::kKey: {
+      TRY(const auto record, decode<ProducerIdsRecord>(in, version));
+      image_.next_producer_id = record.next_producer_id;
+      return {};
+    }
+    default:
+      return {};
+  }
+}
+
+ImagePtr Delta::build() {
+  if (topics_ != nullptr) {
+    image_.topics = topics_;
+  }
+  if (configs_ != nullptr) {
+    image_.configs = configs_;
+  }
+  return std::make_shared<MetadataImage>(image_);
+}
+
+}  // namespace klamm::replication

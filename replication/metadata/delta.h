@@ -1,0 +1,44 @@
+#pragma once
+// Records in, image out. This is the only code that changes metadata: a live change and a restart go the same way.
+#include <span>
+
+#include "protocol/base/bytes.h"
+#include "protocol/base/writer.h"
+#include "replication/metadata/image.h"
+
+namespace klamm::replication {
+
+using protocol::Bytes;
+
+// The value of a metadata record as it stands in the log: frame version, type, version, fields.
+template <class R>
+Bytes to_record(const R& record, int16_t version) {
+  protocol::Writer out;
+  out.uvarint(1);
+  out.uvarint(static_cast<uint64_t>(R::kKey));
+  out.uvarint(static_cast<uint64_t>(version));
+  record.encode(out, version);
+  return out.flatten();
+}
+
+class Delta {
+ public:
+  explicit Delta(const MetadataImage& base) : image_(base) {}
+
+  // CORRUPT_MESSAGE when the record is malformed or names what does not exist. Types that have no meaning for this
+  // node are skipped.
+  Result<> apply(const Bytes& record, int64_t offset, int32_t epoch);
+  ImagePtr build();
+
+ private:
+  Result<> dispatch(uint32_t type, protocol::Reader& in, int16_t version);
+  TopicsImage& topics();
+  ConfigsImage& configs();
+  std::shared_ptr<TopicImage> editable(const Uuid& id);
+
+  MetadataImage image_;
+  std::shared_ptr<TopicsImage> topics_;  // copied on the first change
+  std::shared_ptr<ConfigsImage> configs_;
+};
+
+}  // namespace klamm::replication

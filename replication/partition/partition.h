@@ -1,0 +1,61 @@
+#pragma once
+// A partition of which this node is the leader: the log, the leader epoch and the high watermark, and those who wait
+// for the high watermark to move.
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "replication/metadata/image.h"
+#include "storage/checkpoint.h"
+#include "storage/log.h"
+
+namespace klamm::replication {
+
+// Told once when a partition that it was added to has new committed records or goes away.
+class Watcher {
+ public:
+  virtual ~Watcher() = default;
+  virtual void notify() = 0;
+};
+
+class Partition {
+ public:
+  Partition(storage::TopicPartition id, Uuid topic_id, std::unique_ptr<storage::Log> log)
+      : id_(std::move(id)), topic_id_(topic_id), log_(std::move(log)) {
+    high_watermark_ = log_->end_offset();
+  }
+
+  const storage::TopicPartition& id() const { return id_; }
+  const Uuid& topic_id() const { return topic_id_; }
+  storage::Log& log() { return *log_; }
+  int32_t leader_epoch() const { return leader_epoch_; }
+  int64_t high_watermark() const { return high_watermark_; }
+  // Up to where read_committed consumers may read.
+  int64_t last_stable_offset() const { return std::min(high_watermark_, log_->first_unstable_offset()); }
+
+  // Takes over what the image says of this partition.
+  void update(const PartitionImage& image) {
+    leader_epoch_ = image.leader_epoch;
+    isr_size_ = image.isr.size();
+  }
+  // FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH when the requester's epoch (-1: does not say) is not the leader's.
+  ErrorCode check_epoch(int32_t requested) const;
+  // Appends a validated batch. NOT_ENOUGH_REPLICAS when `acks` is -1 and the ISR is too small.
+  Result<storage::AppendInfo> append(protocol::Bytes batch, int16_t acks, int64_t now_ms);
+  // Adds a watcher; it is dropped when told.
+  void watch(std::weak_ptr<Watcher> watcher);
+  void notify_all();
+
+ private:
+  void advance_high_watermark();
+
+  storage::TopicPartition id_;
+  Uuid topic_id_;
+  std::unique_ptr<storage::Log> log_;
+  int32_t leader_epoch_ = 0;
+  size_t isr_size_ = 1;
+  int64_t high_watermark_ = 0;
+  std::vector<std::weak_ptr<Watcher>> watchers_;
+};
+
+}  // namespace klamm::replication

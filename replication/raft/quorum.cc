@@ -1,0 +1,266 @@
+#include "replication/raft/quorum.h"
+
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "protocol/generated/begin_transaction_record.h"
+#include "protocol/generated/config_record.h"
+#include "protocol/generated/end_transaction_record.h"
+#include "protocol/generated/feature_level_record.h"
+#include "protocol/generated/leader_change_message.h"
+#include "protocol/generated/snapshot_footer_record.h"
+#include "protocol/generated/snapshot_header_record.h"
+#include "protocol/generated/voters_record.h"
+#include "protocol/records/builder.h"
+#include "storage/checkpoint.h"
+
+namespace klamm::replication {
+
+using namespace protocol;
+
+namespace {
+
+constexpr const char* kQuorumState = "quorum-state";
+constexpr int16_t kLeaderChange = 2;
+constexpr int16_t kSnapshotHeader = 3;
+constexpr int16_t kSnapshotFooter = 4;
+constexpr int16_t kVoters = 6;
+
+template <class R>
+Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t epoch, int64_t now_ms) {
+  Writer key;
+  key.fixed<int16_t>(0);
+  key.fixed(type);
+  Writer value;
+  record.encode(value, 0);
+  BatchBuilder builder({.base_offset = base_offset, .leader_epoch = epoch, .control = true});
+  builder.add(now_ms, key.head(), value.head());
+  return builder.build();
+}
+
+Bytes data_batch(const std::vector<Bytes>& records, int64_t base_offset, int32_t epoch, int64_t now_ms) {
+  BatchBuilder builder({.base_offset = base_offset, .leader_epoch = epoch});
+  for (const Bytes& record : records) {
+    builder.add(now_ms, std::nullopt, record.span());
+  }
+  return builder.build();
+}
+
+std::vector<Bytes> feature_records() {
+  std::vector<Bytes> records;
+  const auto add = [&](const std::string& name, int16_t level) {
+    FeatureLevelRecord record;
+    record.name = name;
+    record.feature_level = level;
+    records.push_back(to_record(record, 0));
+  };
+  add("metadata.version", default_features().at("metadata.version"));
+  for (const auto& [name, level] : default_features()) {
+    if (name != "metadata.version") {
+      add(name, level);
+    }
+  }
+  return records;
+}
+
+// The first records of a new log, one transaction.
+std::vector<Bytes> bootstrap_records() {
+  std::vector<Bytes> records = feature_records();
+  BeginTransactionRecord begin;
+  begin.name = "Bootstrap records";
+  records.insert(records.begin(), to_record(begin, 0));
+  // With eligible leader replicas the cluster-wide minimum must stand in the log.
+  ConfigRecord min_isr;
+  min_isr.resource_type = static_cast<int8_t>(ConfigResource::kBroker);
+  min_isr.name = "min.insync.replicas";
+  min_isr.value = "1";
+  records.push_back(to_record(min_isr, 0));
+  records.push_back(to_record(EndTransactionRecord{}, 0));
+  return records;
+}
+
+// `<offset:20>-<epoch:10>.checkpoint` -> {offset, epoch}.
+std::optional<std::pair<int64_t, int32_t>> parse_snapshot_name(const std::string& name) {
+  int64_t offset = 0;
+  int32_t epoch = 0;
+  if (name.size() != 42 || !name.ends_with(".checkpoint") || name[20] != '-' ||
+      std::from_chars(name.data(), name.data() + 20, offset).ptr != name.data() + 20 ||
+      std::from_chars(name.data() + 21, name.data() + 31, epoch).ptr != name.data() + 31) {
+    return std::nullopt;
+  }
+  return std::pair{offset, epoch};
+}
+
+}  // namespace
+
+const std::map<std::string, int16_t>& default_features() {
+  static const std::map<std::string, int16_t> kFeatures = {
+      {"metadata.version", 33}, {"eligible.leader.replicas.version", 1}, {"group.version", 1},
+      {"share.version", 2},     {"streams.version", 1},                  {"transaction.version", 2}};
+  return kFeatures;
+}
+
+Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage::Clock& clock, const QuorumOptions& options) {
+  std::unique_ptr<Quorum> quorum(new Quorum(disk, clock, options));
+  TRY_VOID(disk.make_dirs(options.folder));
+  if (!disk.exists(quorum->path("partition.metadata"))) {
+    TRY_VOID(quorum->format());
+  }
+  storage::LogConfig config;
+  config.retention_ms = -1;
+  config.max_message_bytes = 8 << 20;
+  TRY(quorum->log_, storage::Log::open(disk, options.folder, config, {.clean = options.clean, .now_ms = clock.wall_ms()}));
+  TRY_VOID(quorum->replay());
+  TRY_VOID(quorum->elect());
+  return quorum;
+}
+
+// The bootstrap snapshot 0-0: header, one record per feature, footer.
+Result<> Quorum::format() {
+  const int64_t now = clock_.wall_ms();
+  const std::vector<Bytes> features = feature_records();
+  const Bytes header = control_batch(kSnapshotHeader, SnapshotHeaderRecord{}, 0, 0, now);
+  const Bytes data = data_batch(features, 1, 0, now);
+  const Bytes footer = control_batch(kSnapshotFooter, SnapshotFooterRecord{}, 1 + static_cast<int64_t>(features.size()), 0, now);
+  std::string content;
+  for (const Bytes* batch : {&header, &data, &footer}) {
+    content += batch->view();
+  }
+  TRY_VOID(disk_.replace_file(path("00000000000000000000-0000000000.checkpoint"), content));
+  return disk_.replace_file(path("partition.metadata"), storage::format_partition_metadata(kMetadataTopicId));
+}
+
+Result<> Quorum::replay() {
+  std::pair<int64_t, int32_t> newest{-1, -1};
+  std::string newest_name;
+  TRY(const auto names, disk_.list(options_.folder));
+  for (const auto& name : names) {
+    const auto id = parse_snapshot_name(name);
+    if (id && *id > newest) {
+      newest = *id;
+      newest_name = name;
+    }
+  }
+  // The bootstrap snapshot 0-0 only says what the first leader writes into an empty log.
+  if (newest.first > 0) {
+    TRY_VOID(replay_snapshot(newest_name));
+  }
+  Delta delta(*image_);
+  Result<> status;
+  TRY_VOID(log_->visit(std::max<int64_t>(newest.first, log_->start_offset()), [&](const BatchView& batch) {
+    status = replay_batch(delta, batch);
+    return status.has_value();
+  }));
+  TRY_VOID(std::move(status));
+  image_ = delta.build();
+  return {};
+}
+
+Result<> Quorum::replay_snapshot(const std::string& name) {
+  TRY(const std::string content, disk_.read_file(path(name)));
+  std::span<const uint8_t> left(reinterpret_cast<const uint8_t*>(content.data()), content.size());
+  Delta delta(*image_);
+  while (!left.empty()) {
+    TRY(const BatchView batch, BatchView::parse(left));
+    if (!batch.crc_matches()) {
+      return fail(ErrorCode::kCorruptMessage, "the metadata snapshot " + name + " is damaged");
+    }
+    TRY_VOID(replay_batch(delta, batch));
+    left = left.subspan(batch.size());
+  }
+  image_ = delta.build();
+  return {};
+}
+
+Result<> Quorum::replay_batch(Delta& delta, const BatchView& batch) {
+  RecordIterator records(batch.body(), batch.count());
+  epoch_ = std::max(epoch_, batch.leader_epoch());
+  while (true) {
+    TRY(const auto record, records.next());
+    if (!record) {
+      return {};
+    }
+    if (batch.is_control()) {
+      TRY_VOID(check_voters(*record));
+    } else if (record->value) {
+      TRY_VOID(delta.apply(Bytes::copy_of(*record->value), batch.base_offset() + record->offset_delta, batch.leader_epoch()));
+    }
+  }
+}
+
+Result<> Quorum::check_voters(const RecordView& record) {
+  if (!record.key || record.key->size() < 4 || load<int16_t>(record.key->data() + 2) != kVoters || !record.value) {
+    return {};
+  }
+  Reader in(Bytes::copy_of(*record.value));
+  VotersRecord voters;
+  voters.decode(in, 0);
+  if (!in.ok() || voters.voters.size() != 1 || voters.voters[0].voter_id != options_.node_id) {
+    return fail(ErrorCode::kKafkaStorageError, "the metadata quorum on disk has other voters than node " +
+                                                   std::to_string(options_.node_id) + "; this version runs a quorum of one");
+  }
+  return {};
+}
+
+Result<> Quorum::elect() {
+  nlohmann::ordered_json state;
+  if (disk_.exists(path(kQuorumState))) {
+    TRY(const std::string text, disk_.read_file(path(kQuorumState)));
+    state = nlohmann::ordered_json::parse(text, nullptr, false);
+    if (!state.is_object()) {
+      return fail(ErrorCode::kKafkaStorageError, path(kQuorumState) + " is not JSON");
+    }
+    epoch_ = std::max(epoch_, state.value("leaderEpoch", 0));
+  } else {
+    const auto voters = nlohmann::ordered_json::array({{{"voterId", options_.node_id}}});
+    state = {{"clusterId", ""}, {"leaderId", -1}, {"leaderEpoch", 0}, {"votedId", -1},
+             {"appliedOffset", 0}, {"currentVoters", voters}, {"data_version", 0}};
+  }
+  ++epoch_;
+  state["leaderId"] = options_.node_id;
+  state["leaderEpoch"] = epoch_;
+  state["votedId"] = -1;
+  if (state.contains("votedDirectoryId")) {
+    state["votedDirectoryId"] = Uuid{}.to_string();
+  }
+  TRY_VOID(disk_.replace_file(path(kQuorumState), state.dump()));
+  const bool is_new = log_->end_offset() == 0;
+  TRY_VOID(append_leader_change());
+  if (is_new) {
+    TRY_VOID(append(bootstrap_records()));
+  }
+  return {};
+}
+
+Result<> Quorum::append_leader_change() {
+  LeaderChangeMessage message;
+  message.leader_id = options_.node_id;
+  message.voters.push_back({.voter_id = options_.node_id});
+  message.granting_voters = message.voters;
+  const int64_t now = clock_.wall_ms();
+  TRY(const auto info, log_->append_as_leader(control_batch(kLeaderChange, message, 0, epoch_, now), epoch_, now, false));
+  (void)info;
+  return log_->flush();
+}
+
+Result<int64_t> Quorum::append(const std::vector<Bytes>& records) {
+  if (records.empty()) {
+    return end_offset();
+  }
+  const int64_t now = clock_.wall_ms();
+  const int64_t base = end_offset();
+  Delta delta(*image_);
+  for (size_t i = 0; i < records.size(); ++i) {
+    TRY_VOID(delta.apply(records[i], base + static_cast<int64_t>(i), epoch_));
+  }
+  TRY(const auto info, log_->append_as_leader(data_batch(records, 0, epoch_, now), epoch_, now, false));
+  (void)info;
+  TRY_VOID(log_->flush());
+  const ImagePtr before = std::exchange(image_, delta.build());
+  if (observer_) {
+    observer_(before, image_);
+  }
+  return base;
+}
+
+}  // namespace klamm::replication
