@@ -12,6 +12,7 @@
 #include "protocol/generated/snapshot_header_record.h"
 #include "protocol/generated/voters_record.h"
 #include "protocol/records/builder.h"
+#include "replication/metadata/features.h"
 #include "storage/checkpoint.h"
 
 namespace klamm::replication {
@@ -48,16 +49,12 @@ Bytes data_batch(const std::vector<Bytes>& records, int64_t base_offset, int32_t
 
 std::vector<Bytes> feature_records() {
   std::vector<Bytes> records;
-  const auto add = [&](const std::string& name, int16_t level) {
-    FeatureLevelRecord record;
-    record.name = name;
-    record.feature_level = level;
-    records.push_back(to_record(record, 0));
-  };
-  add("metadata.version", default_features().at("metadata.version"));
-  for (const auto& [name, level] : default_features()) {
-    if (name != "metadata.version") {
-      add(name, level);
+  for (const Feature& feature : kFeatures) {
+    if (feature.level_new > 0) {
+      FeatureLevelRecord record;
+      record.name = feature.name;
+      record.feature_level = feature.level_new;
+      records.push_back(to_record(record, 0));
     }
   }
   return records;
@@ -92,13 +89,6 @@ std::optional<std::pair<int64_t, int32_t>> parse_snapshot_name(const std::string
 }
 
 }  // namespace
-
-const std::map<std::string, int16_t>& default_features() {
-  static const std::map<std::string, int16_t> kFeatures = {
-      {"metadata.version", 33}, {"eligible.leader.replicas.version", 1}, {"group.version", 1},
-      {"share.version", 2},     {"streams.version", 1},                  {"transaction.version", 2}};
-  return kFeatures;
-}
 
 Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage::Clock& clock, const QuorumOptions& options) {
   std::unique_ptr<Quorum> quorum(new Quorum(disk, clock, options));

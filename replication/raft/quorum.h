@@ -60,7 +60,4 @@ class Quorum {
   std::function<void(const ImagePtr&, const ImagePtr&)> observer_;
 };
 
-// The feature levels that a new cluster starts with (metadata.version 4.4-IV2).
-const std::map<std::string, int16_t>& default_features();
-
 }  // namespace klamm::replication

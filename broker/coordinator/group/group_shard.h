@@ -1,0 +1,81 @@
+#pragma once
+// The groups of one partition of __consumer_offsets: classic groups and everybody's committed offsets.
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "broker/coordinator/group/classic_group.h"
+#include "broker/coordinator/group/offset_store.h"
+#include "broker/coordinator/runtime.h"
+#include "protocol/generated/describe_groups_response.h"
+#include "protocol/generated/list_groups_response.h"
+
+namespace klamm::broker {
+
+struct GroupShardConfig {
+  ClassicConfig classic;
+  int64_t offsets_retention_ms = 7 * 86'400'000LL;
+  int64_t expiry_check_ms = 600'000;
+};
+
+// One offset to be committed.
+struct OffsetToCommit {
+  std::string topic;
+  int32_t partition = 0;
+  protocol::OffsetCommitValue value;
+};
+
+struct CommitRequest {
+  std::string group_id;
+  std::string member_id;
+  std::optional<std::string> instance_id;
+  int32_t generation = -1;
+  std::vector<OffsetToCommit> offsets;
+};
+
+class GroupShard : public CoordinatorShard, public GroupOutput {
+ public:
+  GroupShard(RecordSink& sink, const GroupShardConfig& config, std::function<std::string()> unique_suffix)
+      : sink_(sink), config_(config), unique_suffix_(std::move(unique_suffix)) {}
+
+  void join(const protocol::JoinGroupRequest& request, const JoinContext& context, int64_t now_ms, Respond<protocol::JoinGroupResponse> respond);
+  void sync(const protocol::SyncGroupRequest& request, int64_t now_ms, Respond<protocol::SyncGroupResponse> respond);
+  ErrorCode heartbeat(const protocol::HeartbeatRequest& request, int64_t now_ms);
+  ErrorCode leave(const std::string& group_id, const std::string& member_id, const std::optional<std::string>& instance_id, int64_t now_ms);
+  // kNone once the offsets are committed, else the error for all of them.
+  void commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond);
+  const OffsetStore& offsets() const { return offsets_; }
+  // GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
+  void remove_group(const std::string& group_id, Respond<ErrorCode> respond);
+  // nullopt: no such group.
+  std::optional<protocol::DescribeGroupsResponse::DescribedGroup> describe(const std::string& group_id) const;
+  void list(std::vector<protocol::ListGroupsResponse::ListedGroup>& into) const;
+  // Tombstones what has expired.
+  void expire(int64_t now_ms);
+
+  void replay(const CoordinatorRecord& record, int64_t now_ms) override;
+  void loaded(int64_t now_ms) override;
+  void tick(int64_t now_ms) override;
+  std::optional<int64_t> next_deadline() const override;
+  void persist(const std::string& group_id, const protocol::GroupMetadataValue& value, std::function<void(ErrorCode)> committed) override;
+  std::string unique_suffix() override { return unique_suffix_(); }
+
+ private:
+  ClassicGroup* find(const std::string& group_id);
+  ClassicGroup& find_or_create(const std::string& group_id);
+  void reschedule(const ClassicGroup& group);
+  void unschedule(const std::string& group_id);
+
+  RecordSink& sink_;
+  const GroupShardConfig& config_;
+  std::function<std::string()> unique_suffix_;
+  std::map<std::string, std::unique_ptr<ClassicGroup>> groups_;
+  OffsetStore offsets_;
+  std::set<std::pair<int64_t, std::string>> deadlines_;
+  std::map<std::string, int64_t> deadline_of_;
+  int64_t next_expiry_check_ms_ = INT64_MAX;
+};
+
+}  // namespace klamm::broker

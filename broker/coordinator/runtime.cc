@@ -1,0 +1,191 @@
+#include "broker/coordinator/runtime.h"
+
+#include <spdlog/spdlog.h>
+
+#include <deque>
+
+#include "protocol/records/builder.h"
+#include "protocol/records/compression.h"
+
+namespace klamm::broker {
+
+using protocol::BatchBuilder;
+using protocol::BatchView;
+using protocol::Bytes;
+
+// A shard with its sink and its parked answers.
+class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watcher {
+ public:
+  Hosted(CoordinatorRuntime& runtime, int32_t partition) : runtime_(runtime), partition_(partition) {}
+
+  void append(std::vector<CoordinatorRecord> records, std::function<void(ErrorCode)> committed) override {
+    const auto found = runtime_.replicas_.find(runtime_.topic_, partition_);
+    if (!found) {
+      return committed(ErrorCode::kNotCoordinator);
+    }
+    const int64_t now = runtime_.clock_.wall_ms();
+    BatchBuilder builder({});
+    for (const auto& record : records) {
+      builder.add(now, record.key.span(), record.value ? std::optional(record.value->span()) : std::nullopt);
+    }
+    const auto info = (*found)->append(builder.build(), -1, now);
+    if (!info) {
+      return committed(told_to_client(info.error().code));
+    }
+    for (const auto& record : records) {
+      shard->replay(record, now);
+    }
+    if ((*found)->high_watermark() > info->last_offset) {
+      return committed(ErrorCode::kNone);
+    }
+    parked_.push_back({info->last_offset, std::move(committed)});
+    (*found)->watch(watch_token_);
+  }
+  void notify() override {
+    const auto found = runtime_.replicas_.find(runtime_.topic_, partition_);
+    while (!parked_.empty() && found && (*found)->high_watermark() > parked_.front().offset) {
+      auto committed = std::move(parked_.front().committed);
+      parked_.pop_front();
+      committed(ErrorCode::kNone);
+    }
+    if (!parked_.empty() && found) {
+      (*found)->watch(watch_token_);
+    }
+  }
+  void rearm() {
+    const auto deadline = shard->next_deadline();
+    if (deadline == armed_for_) {
+      return;
+    }
+    if (armed_for_) {
+      runtime_.timers_.cancel(timer_);
+    }
+    armed_for_ = deadline;
+    if (deadline) {
+      const int64_t wait = std::max<int64_t>(0, *deadline - runtime_.clock_.wall_ms());
+      timer_ = runtime_.timers_.at(runtime_.clock_.monotonic_ms() + wait, [this] {
+        armed_for_.reset();
+        shard->tick(runtime_.clock_.wall_ms());
+        rearm();
+      });
+    }
+  }
+
+  std::unique_ptr<CoordinatorShard> shard;
+  // Lets partitions hold a weak reference; this object is owned by the runtime.
+  std::shared_ptr<replication::Watcher> watch_token_{this, [](replication::Watcher*) {}};
+
+ private:
+  struct Parked {
+    int64_t offset;
+    std::function<void(ErrorCode)> committed;
+  };
+  // What a failed append means to the client of a coordinator.
+  static ErrorCode told_to_client(ErrorCode code) {
+    switch (code) {
+      case ErrorCode::kUnknownTopicOrPartition:
+      case ErrorCode::kNotEnoughReplicas:
+      case ErrorCode::kRequestTimedOut:
+        return ErrorCode::kCoordinatorNotAvailable;
+      case ErrorCode::kNotLeaderOrFollower:
+      case ErrorCode::kKafkaStorageError:
+        return ErrorCode::kNotCoordinator;
+      case ErrorCode::kMessageTooLarge:
+      case ErrorCode::kRecordListTooLarge:
+        return ErrorCode::kUnknownServerError;
+      default:
+        return code;
+    }
+  }
+
+  CoordinatorRuntime& runtime_;
+  int32_t partition_;
+  std::deque<Parked> parked_;
+  std::optional<int64_t> armed_for_;
+  Timers::Id timer_;
+};
+
+CoordinatorRuntime::CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers, const storage::Clock& clock, ShardFactory factory)
+    : topic_(std::move(topic)), replicas_(replicas), timers_(timers), clock_(clock), factory_(std::move(factory)) {}
+
+CoordinatorRuntime::~CoordinatorRuntime() = default;
+
+Result<CoordinatorShard*> CoordinatorRuntime::shard(int32_t partition) {
+  if (const auto found = hosted_.find(partition); found != hosted_.end()) {
+    return found->second->shard.get();
+  }
+  auto hosted = std::make_unique<Hosted>(*this, partition);
+  hosted->shard = factory_(*hosted);
+  TRY_VOID(load(*hosted, partition));
+  hosted->shard->loaded(clock_.wall_ms());
+  CoordinatorShard* shard = hosted->shard.get();
+  hosted_[partition] = std::move(hosted);
+  rearm(partition);
+  return shard;
+}
+
+Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
+  const auto found = replicas_.find(topic_, partition);
+  if (!found) {
+    const bool missing = found.error().code == ErrorCode::kUnknownTopicOrPartition;
+    return fail(missing ? ErrorCode::kCoordinatorNotAvailable : ErrorCode::kNotCoordinator, found.error().why);
+  }
+  storage::Log& log = (*found)->log();
+  const int64_t now = clock_.wall_ms();
+  const auto replay = [&](const BatchView& batch) {
+    if (batch.is_control()) {
+      return true;
+    }
+    const auto plain = protocol::decompress(batch.compression(), batch.body(), INT32_MAX);
+    if (!plain) {
+      spdlog::error("{}-{}: the batch at {} cannot be read: {}", topic_, partition, batch.base_offset(), plain.error().why);
+      return true;
+    }
+    protocol::RecordIterator records(plain->span(), batch.count());
+    for (auto record = records.next(); record && *record; record = records.next()) {
+      if ((*record)->key) {
+        hosted.shard->replay({Bytes::copy_of(*(*record)->key),
+                              (*record)->value ? std::optional(Bytes::copy_of(*(*record)->value)) : std::nullopt},
+                             now);
+      }
+    }
+    return true;
+  };
+  return log.visit(log.start_offset(), replay);
+}
+
+void CoordinatorRuntime::rearm(int32_t partition) { hosted_.at(partition)->rearm(); }
+
+void CoordinatorRuntime::for_each(int32_t partitions, const std::function<void(CoordinatorShard&)>& visit) {
+  for (int32_t i = 0; i < partitions; ++i) {
+    if (const auto found = shard(i)) {
+      visit(**found);
+    }
+  }
+}
+
+int32_t coordinator_partition(const std::string& key, int32_t partitions) {
+  // Java hashes UTF-16 units; a key is decoded from UTF-8 first.
+  uint32_t hash = 0;
+  const auto add = [&](uint32_t unit) { hash = 31 * hash + unit; };
+  for (size_t i = 0; i < key.size();) {
+    const auto lead = static_cast<uint8_t>(key[i]);
+    const int length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    uint32_t point = length == 1 ? lead : lead & (0xFFu >> (length + 1));
+    for (int k = 1; k < length && i + static_cast<size_t>(k) < key.size(); ++k) {
+      point = point << 6 | (static_cast<uint8_t>(key[i + static_cast<size_t>(k)]) & 0x3F);
+    }
+    if (point >= 0x10000) {
+      add(0xD800 + ((point - 0x10000) >> 10));
+      add(0xDC00 + ((point - 0x10000) & 0x3FF));
+    } else {
+      add(point);
+    }
+    i += static_cast<size_t>(length);
+  }
+  const auto value = static_cast<int32_t>(hash);
+  const int32_t positive = value == INT32_MIN ? 0 : std::abs(value);
+  return positive % partitions;
+}
+
+}  // namespace klamm::broker

@@ -1,0 +1,78 @@
+#pragma once
+// What every coordinator of Kafka has in common (KIP-915 and its successors): state that lives in the partitions of an
+// internal topic. A coordinator shard answers a request by records; they are appended, replayed into the shard by the
+// one function that loading uses, and the answer is parked until they are committed.
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "broker/replicas.h"
+#include "broker/timers.h"
+#include "protocol/base/bytes.h"
+#include "protocol/base/result.h"
+
+namespace klamm::broker {
+
+// One record of a coordinator's topic; no value: a tombstone.
+struct CoordinatorRecord {
+  protocol::Bytes key;
+  std::optional<protocol::Bytes> value;
+};
+
+// Where a shard's records go. `committed` is called with kNone once they are replicated, or with what the client is to
+// be told; until it was called with kNone nothing may be promised.
+class RecordSink {
+ public:
+  virtual ~RecordSink() = default;
+  virtual void append(std::vector<CoordinatorRecord> records, std::function<void(ErrorCode)> committed) = 0;
+};
+
+// The state of one partition of the topic. Pure: time comes as an argument, records leave through the sink.
+class CoordinatorShard {
+ public:
+  virtual ~CoordinatorShard() = default;
+  // The only way in which durable state changes; used live and on loading.
+  virtual void replay(const CoordinatorRecord& record, int64_t now_ms) = 0;
+  // All records are replayed; sessions and timeouts start.
+  virtual void loaded(int64_t now_ms) = 0;
+  // Does what is due.
+  virtual void tick(int64_t now_ms) = 0;
+  // When tick wants to be called next; nullopt: never.
+  virtual std::optional<int64_t> next_deadline() const = 0;
+};
+
+using ShardFactory = std::function<std::unique_ptr<CoordinatorShard>(RecordSink& sink)>;
+
+class CoordinatorRuntime {
+ public:
+  CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers, const storage::Clock& clock, ShardFactory factory);
+  ~CoordinatorRuntime();
+
+  // The shard of a partition, loaded first when it is not in memory. COORDINATOR_NOT_AVAILABLE when the topic is not
+  // there, NOT_COORDINATOR when this node does not lead the partition.
+  Result<CoordinatorShard*> shard(int32_t partition);
+  // Must be called after each event given to the shard: its deadline may have moved.
+  void rearm(int32_t partition);
+  // Loads all partitions that this node leads and calls `visit` for each.
+  void for_each(int32_t partitions, const std::function<void(CoordinatorShard&)>& visit);
+
+ private:
+  class Hosted;
+  Result<> load(Hosted& hosted, int32_t partition);
+
+  std::string topic_;
+  Replicas& replicas_;
+  Timers& timers_;
+  const storage::Clock& clock_;
+  ShardFactory factory_;
+  std::map<int32_t, std::unique_ptr<Hosted>> hosted_;
+};
+
+// The partition that a key belongs to: Java's String.hashCode, made positive, modulo the count.
+int32_t coordinator_partition(const std::string& key, int32_t partitions);
+
+}  // namespace klamm::broker

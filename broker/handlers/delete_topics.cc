@@ -1,0 +1,62 @@
+// DeleteTopics (key 20), v1-6.   v5: error messages.   v6: by name or by id.
+// Answered when the records are committed; the files go in the background.
+#include "broker/broker.h"
+#include "broker/handlers/handlers.h"
+#include "protocol/generated/delete_topics_request.h"
+#include "protocol/generated/delete_topics_response.h"
+
+namespace klamm::broker {
+
+using namespace protocol;
+
+namespace {
+
+using Outcome = DeleteTopicsResponse::DeletableTopicResult;
+
+Outcome failed(std::optional<std::string> name, const Uuid& id, ErrorCode code, std::string why) {
+  Outcome outcome;
+  outcome.name = std::move(name);
+  outcome.topic_id = id;
+  outcome.error_code = code;
+  outcome.error_message = std::move(why);
+  return outcome;
+}
+
+Outcome remove(RequestContext& context, const std::optional<std::string>& name, const Uuid& id) {
+  if (!context.broker.config().flag("delete.topic.enable")) {
+    return failed(name, id, ErrorCode::kTopicDeletionDisabled, "Topic deletion is disabled.");
+  }
+  if (name && !id.is_zero()) {
+    return failed(name, id, ErrorCode::kInvalidRequest, "You may not specify both topic name and topic id.");
+  }
+  if (!name && id.is_zero()) {
+    return failed(name, id, ErrorCode::kInvalidRequest, "Neither topic name nor id were specified.");
+  }
+  const auto topic = name ? context.broker.image()->topic(*name) : context.broker.image()->topic(id);
+  if (topic == nullptr) {
+    return name ? failed(name, id, ErrorCode::kUnknownTopicOrPartition, "This server does not host this topic-partition.")
+                : failed(name, id, ErrorCode::kUnknownTopicId, "This server does not host this topic ID.");
+  }
+  if (auto done = context.broker.commit(replication::delete_topic(*topic)); !done) {
+    return failed(name, id, done.error().code, std::move(done.error().why));
+  }
+  Outcome outcome;
+  outcome.name = topic->name;
+  outcome.topic_id = topic->id;
+  return outcome;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, const DeleteTopicsRequest& request, Reply<DeleteTopicsResponse> reply) {
+  DeleteTopicsResponse response;
+  for (const auto& topic : request.topics) {
+    response.responses.push_back(remove(context, topic.name, topic.topic_id));
+  }
+  for (const auto& name : request.topic_names) {
+    response.responses.push_back(remove(context, name, {}));
+  }
+  reply.send(response);
+}
+
+}  // namespace klamm::broker

@@ -1,0 +1,91 @@
+// DescribeConfigs (key 32), v1-4.   v1: synonyms and sources.   v3: types and documentation (the documentation stays
+// with Kafka).   Topics, brokers and groups. Answers at once; never parked.
+#include <algorithm>
+
+#include "broker/broker.h"
+#include "broker/handlers/config_description.h"
+#include "broker/handlers/handlers.h"
+#include "protocol/generated/describe_configs_request.h"
+#include "protocol/generated/describe_configs_response.h"
+
+namespace klamm::broker {
+
+using namespace protocol;
+using replication::ConfigResource;
+
+namespace {
+
+using Resource = DescribeConfigsRequest::DescribeConfigsResource;
+
+Result<std::vector<ConfigDescription>> describe(RequestContext& context, const Resource& resource) {
+  const auto& broker = context.broker;
+  const std::string& name = resource.resource_name;
+  switch (static_cast<ConfigResource>(resource.resource_type)) {
+    case ConfigResource::kTopic:
+      TRY_VOID(replication::check_topic_name(name));
+      if (broker.image()->topic(name) == nullptr) {
+        return fail(ErrorCode::kUnknownTopicOrPartition, "This server does not host this topic-partition.");
+      }
+      return describe_topic_config(broker.config(), broker.image()->config(ConfigResource::kTopic, name));
+    case ConfigResource::kBroker:
+      if (name.empty()) {
+        return std::vector<ConfigDescription>{};  // the cluster-wide dynamic defaults: none
+      }
+      if (name != std::to_string(broker.config().node_id())) {
+        return fail(ErrorCode::kInvalidRequest, "Unexpected broker id, expected " + std::to_string(broker.config().node_id()) +
+                                                    " or empty string, but received " + name);
+      }
+      return describe_broker_config(broker.config());
+    case ConfigResource::kGroup:
+      if (name.empty()) {
+        return fail(ErrorCode::kInvalidRequest, "Group name must not be empty");
+      }
+      return describe_group_config(broker.image()->config(ConfigResource::kGroup, name));
+    default:
+      return fail(ErrorCode::kInvalidRequest, "Unsupported resource type: " + std::to_string(resource.resource_type));
+  }
+}
+
+DescribeConfigsResponse::DescribeConfigsResourceResult to_answer(ConfigDescription&& entry, bool with_synonyms) {
+  DescribeConfigsResponse::DescribeConfigsResourceResult out;
+  out.name = std::move(entry.name);
+  out.value = std::move(entry.value);
+  out.read_only = entry.read_only;
+  out.config_source = static_cast<int8_t>(entry.source);
+  out.is_sensitive = entry.sensitive;
+  out.config_type = static_cast<int8_t>(entry.type);
+  out.documentation.reset();
+  if (with_synonyms) {
+    for (auto& synonym : entry.synonyms) {
+      out.synonyms.push_back({.name = std::move(synonym.name), .value = std::move(synonym.value), .source = static_cast<int8_t>(synonym.source)});
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, const DescribeConfigsRequest& request, Reply<DescribeConfigsResponse> reply) {
+  DescribeConfigsResponse response;
+  for (const auto& resource : request.resources) {
+    auto& out = response.results.emplace_back();
+    out.resource_type = resource.resource_type;
+    out.resource_name = resource.resource_name;
+    out.error_message.reset();
+    auto described = describe(context, resource);
+    if (!described) {
+      out.error_code = described.error().code;
+      out.error_message = described.error().why;
+      continue;
+    }
+    for (ConfigDescription& entry : *described) {
+      const auto& keys = resource.configuration_keys;
+      if (!keys || keys->empty() || std::find(keys->begin(), keys->end(), entry.name) != keys->end()) {
+        out.configs.push_back(to_answer(std::move(entry), request.include_synonyms));
+      }
+    }
+  }
+  reply.send(response);
+}
+
+}  // namespace klamm::broker

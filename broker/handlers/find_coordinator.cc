@@ -1,0 +1,67 @@
+// FindCoordinator (key 10), v0-6.   v1: key types.   v4: many keys at once.   v6: share groups (type 2).
+// Creates __consumer_offsets when it is first needed. Transaction and share coordinators are not served yet; their keys
+// are answered with UNSUPPORTED_VERSION, which clients report at once.
+#include "broker/broker.h"
+#include "broker/handlers/handlers.h"
+#include "protocol/generated/find_coordinator_request.h"
+#include "protocol/generated/find_coordinator_response.h"
+
+namespace klamm::broker {
+
+using namespace protocol;
+
+namespace {
+
+constexpr int8_t kGroup = 0;
+constexpr int8_t kShare = 2;
+
+using Coordinator = FindCoordinatorResponse::Coordinator;
+
+Coordinator failed(const std::string& key, ErrorCode code, const char* why) {
+  return {.key = key, .node_id = -1, .port = -1, .error_code = code, .error_message = why};
+}
+
+Coordinator find(RequestContext& context, int8_t type, const std::string& key) {
+  if (type < kGroup || type > kShare) {
+    return failed(key, ErrorCode::kInvalidRequest, "Unknown coordinator type.");
+  }
+  if (type != kGroup) {
+    return failed(key, ErrorCode::kUnsupportedVersion, "This broker coordinates consumer groups only.");
+  }
+  if (!context.broker.ensure_topic(kOffsetsTopic)) {
+    return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
+  }
+  const auto& image = *context.broker.image();
+  const auto topic = image.topic(kOffsetsTopic);
+  const int32_t partition = coordinator_partition(key, static_cast<int32_t>(topic->partitions.size()));
+  const auto broker = image.brokers.find(topic->partitions.at(partition).leader);
+  if (broker != image.brokers.end()) {
+    for (const auto& endpoint : broker->second.endpoints) {
+      if (endpoint.name == context.listener_name) {
+        return {.key = key, .node_id = broker->first, .host = endpoint.host, .port = endpoint.port, .error_message = ""};
+      }
+    }
+  }
+  return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
+}
+
+}  // namespace
+
+void handle(RequestContext& context, const FindCoordinatorRequest& request, Reply<FindCoordinatorResponse> reply) {
+  FindCoordinatorResponse response;
+  if (context.version >= 4) {
+    for (const auto& key : request.coordinator_keys) {
+      response.coordinators.push_back(find(context, request.key_type, key));
+    }
+    return reply.send(response);
+  }
+  const Coordinator found = find(context, request.key_type, request.key);
+  response.error_code = found.error_code;
+  response.error_message = found.error_message;
+  response.node_id = found.node_id;
+  response.host = found.host;
+  response.port = found.port;
+  reply.send(response);
+}
+
+}  // namespace klamm::broker

@@ -1,0 +1,35 @@
+#pragma once
+// The handlers, one per API, each in the file of its name. All have the same shape: authorise, ask the owner, answer.
+#include "broker/handlers/reply.h"
+#include "broker/handlers/request_context.h"
+#include "protocol/error_code.h"
+
+namespace klamm::protocol {
+#define KLAMM_APIS(X)                                                                                              \
+  X(Produce) X(Fetch) X(ListOffsets) X(Metadata) X(OffsetCommit) X(OffsetFetch) X(FindCoordinator) X(JoinGroup)    \
+  X(Heartbeat) X(LeaveGroup) X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) X(CreateTopics)           \
+  X(DeleteTopics) X(DeleteRecords) X(InitProducerId) X(OffsetForLeaderEpoch) X(DescribeConfigs) X(CreatePartitions) \
+  X(DeleteGroups) X(DescribeCluster) X(DescribeTopicPartitions)
+#define X(name)          \
+  struct name##Request;  \
+  struct name##Response;
+KLAMM_APIS(X)
+#undef X
+}  // namespace klamm::protocol
+
+namespace klamm::broker {
+
+#define X(name) \
+  void handle(RequestContext& context, const protocol::name##Request& request, Reply<protocol::name##Response> reply);
+KLAMM_APIS(X)
+#undef X
+
+using protocol::ErrorCode;
+
+// The bits that say which operations are allowed, where nothing is forbidden.
+inline constexpr int32_t kTopicOperations = 0xDF8;
+inline constexpr int32_t kClusterOperations = 0x1FA0;
+inline constexpr int32_t kGroupOperations = 0xD48;
+inline constexpr int32_t kOperationsNotAsked = INT32_MIN;
+
+}  // namespace klamm::broker

@@ -1,0 +1,134 @@
+// OffsetFetch (key 9), v1-10.   v2: null topics mean all.   v6: flexible.   v7: requireStable.   v8: several groups.
+// v9: member epochs.   v10: topic ids.   Answers at once; never parked. There are no open transactions, so every offset
+// is stable.
+#include "broker/broker.h"
+#include "broker/handlers/handlers.h"
+#include "protocol/generated/offset_fetch_request.h"
+#include "protocol/generated/offset_fetch_response.h"
+
+namespace klamm::broker {
+
+using namespace protocol;
+
+namespace {
+
+using Group = OffsetFetchResponse::OffsetFetchResponseGroup;
+using AskedGroup = OffsetFetchRequest::OffsetFetchRequestGroup;
+using PartitionAnswer = OffsetFetchResponse::OffsetFetchResponsePartitions;
+constexpr int16_t kVersionWithTopicIds = 10;
+
+PartitionAnswer none(int32_t partition, ErrorCode error = ErrorCode::kNone) {
+  return {.partition_index = partition, .committed_offset = -1, .committed_leader_epoch = -1, .metadata = "", .error_code = error};
+}
+
+PartitionAnswer look_up(const OffsetStore::GroupOffsets* offsets, const std::string& topic, int32_t partition) {
+  if (offsets == nullptr) {
+    return none(partition);
+  }
+  const auto found = offsets->find({topic, partition});
+  if (found == offsets->end()) {
+    return none(partition);
+  }
+  return {.partition_index = partition,
+          .committed_offset = found->second.offset,
+          .committed_leader_epoch = found->second.leader_epoch,
+          .metadata = found->second.metadata};
+}
+
+void add_all(RequestContext& context, const OffsetStore::GroupOffsets& offsets, Group& group) {
+  for (const auto& [place, offset] : offsets) {
+    const auto topic = context.broker.image()->topic(place.first);
+    if (context.version >= kVersionWithTopicIds && topic == nullptr) {
+      continue;  // a topic that is gone has no id to be named by
+    }
+    if (group.topics.empty() || group.topics.back().name != place.first) {
+      group.topics.push_back({.name = place.first, .topic_id = topic == nullptr ? Uuid{} : topic->id});
+    }
+    group.topics.back().partitions.push_back(look_up(&offsets, place.first, place.second));
+  }
+}
+
+Group fetch(RequestContext& context, const AskedGroup& asked) {
+  Group group;
+  group.group_id = asked.group_id;
+  const auto done = context.broker.groups().with(asked.group_id, [&](GroupShard& shard, int64_t) {
+    const auto* offsets = shard.offsets().group(asked.group_id);
+    if (!asked.topics) {
+      if (offsets != nullptr) {
+        add_all(context, *offsets, group);
+      }
+      return;
+    }
+    for (const auto& topic : *asked.topics) {
+      auto& out = group.topics.emplace_back();
+      out.name = topic.name;
+      out.topic_id = topic.topic_id;
+      const bool by_id = context.version >= kVersionWithTopicIds;
+      const auto image = by_id ? context.broker.image()->topic(topic.topic_id) : nullptr;
+      for (const int32_t partition : topic.partition_indexes) {
+        if (by_id && image == nullptr) {
+          out.partitions.push_back(none(partition, ErrorCode::kUnknownTopicId));
+        } else {
+          out.partitions.push_back(look_up(offsets, by_id ? image->name : topic.name, partition));
+        }
+      }
+    }
+  });
+  if (!done) {
+    group.error_code = done.error().code;
+  }
+  return group;
+}
+
+// Versions before 8 ask for one group and have a form of their own for the answer.
+OffsetFetchResponse flatten(RequestContext& context, const OffsetFetchRequest& request) {
+  AskedGroup asked;
+  asked.group_id = request.group_id;
+  asked.topics.reset();
+  if (request.topics) {
+    asked.topics.emplace();
+    for (const auto& topic : *request.topics) {
+      asked.topics->push_back({.name = topic.name, .partition_indexes = topic.partition_indexes});
+    }
+  }
+  const Group group = fetch(context, asked);
+  OffsetFetchResponse response;
+  response.error_code = group.error_code;
+  for (const auto& topic : group.topics) {
+    auto& out = response.topics.emplace_back();
+    out.name = topic.name;
+    for (const auto& partition : topic.partitions) {
+      out.partitions.push_back({.partition_index = partition.partition_index,
+                                .committed_offset = partition.committed_offset,
+                                .committed_leader_epoch = partition.committed_leader_epoch,
+                                .metadata = partition.metadata,
+                                .error_code = partition.error_code});
+    }
+  }
+  // Version 1 has no place for an error of the whole.
+  if (context.version < 2 && group.error_code != ErrorCode::kNone && request.topics) {
+    for (const auto& topic : *request.topics) {
+      auto& out = response.topics.emplace_back();
+      out.name = topic.name;
+      for (const int32_t partition : topic.partition_indexes) {
+        out.partitions.push_back({.partition_index = partition, .committed_offset = -1, .metadata = "", .error_code = group.error_code});
+      }
+    }
+  }
+  return response;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, const OffsetFetchRequest& request, Reply<OffsetFetchResponse> reply) {
+  if (context.version < 8) {
+    return reply.send(flatten(context, request));
+  }
+  OffsetFetchResponse response;
+  for (const auto& group : request.groups) {
+    response.groups.push_back(fetch(context, group));
+  }
+  reply.send(response);
+}
+
+}  // namespace klamm::broker

@@ -1,0 +1,148 @@
+// Produce (key 0), v3-13.   v7: zstd.   v8: errors by record.   v9: flexible.   v10: current leader.   v13: topic ids.
+// Each partition's batch is checked down to its records, given its offsets and written. With one replica what is
+// written is committed, so acks=1 and acks=all are answered at once; acks=0 is not answered. Transactional batches are
+// refused: no transaction coordinator has let them in.
+
+#include "broker/broker.h"
+#include "broker/handlers/handlers.h"
+#include "protocol/generated/produce_request.h"
+#include "protocol/generated/produce_response.h"
+#include "protocol/records/validate.h"
+
+namespace klamm::broker {
+
+using namespace protocol;
+using replication::Partition;
+
+namespace {
+
+using PartitionResult = ProduceResponse::PartitionProduceResponse;
+using Topic = ProduceRequest::TopicProduceData;
+
+constexpr int16_t kVersionWithZstd = 7;
+constexpr const char* kAdminClientId = "__admin_client";
+
+PartitionResult failed(int32_t index, ErrorCode code, std::string why) {
+  PartitionResult result;
+  result.index = index;
+  result.error_code = code;
+  result.base_offset = -1;
+  result.error_message = std::move(why);
+  return result;
+}
+
+PartitionResult refused(int32_t index, Refusal refusal) {
+  PartitionResult result = failed(index, refusal.code, std::move(refusal.why));
+  for (auto& [record, why] : refusal.records) {
+    result.record_errors.push_back({.batch_index = record, .batch_index_error_message = std::move(why)});
+  }
+  return result;
+}
+
+ValidationRules rules_for(const storage::LogConfig& config, int64_t now_ms) {
+  return {.now_ms = now_ms,
+          .timestamp_type = config.timestamp_type,
+          .timestamp_before_max_ms = config.timestamp_before_max_ms,
+          .timestamp_after_max_ms = config.timestamp_after_max_ms,
+          .key_required = config.cleanup_compact,
+          .decompressed_max = static_cast<uint64_t>(config.max_decompressed_message_bytes),
+          .compression = config.compression,
+          .compression_level = config.compression_level};
+}
+
+class Producing {
+ public:
+  Producing(RequestContext& context, const ProduceRequest& request) : context_(context), request_(request) {}
+
+  PartitionResult append(const Topic& topic, const ProduceRequest::PartitionProduceData& data) {
+    const Bytes records = data.records ? data.records->bytes() : Bytes();
+    if (records.empty()) {
+      return failed(data.index, ErrorCode::kInvalidRecord, "Produce requests must have exactly one record batch per partition");
+    }
+    const auto partition = context_.version >= 13 ? context_.broker.replicas().find(topic.topic_id, data.index)
+                                                  : context_.broker.replicas().find(topic.name, data.index);
+    if (!partition) {
+      return failed(data.index, partition.error().code, partition.error().why);
+    }
+    return append(**partition, data.index, records);
+  }
+
+ private:
+  PartitionResult append(Partition& partition, int32_t index, const Bytes& records) {
+    const storage::LogConfig& config = partition.log().config();
+    if (is_internal(partition.id().topic) && context_.client_id != kAdminClientId) {
+      return failed(index, ErrorCode::kInvalidTopicException, "Cannot append to internal topic " + partition.id().topic);
+    }
+    if (static_cast<int64_t>(records.size()) > config.max_message_bytes) {
+      return failed(index, ErrorCode::kMessageTooLarge, "The record batch size in the append to " + partition.id().directory() + " is " +
+                                                            std::to_string(records.size()) + " bytes which exceeds the maximum configured value of " +
+                                                            std::to_string(config.max_message_bytes) + ".");
+    }
+    const int64_t now = context_.broker.clock().wall_ms();
+    if (const auto view = BatchView::parse(records.span())) {
+      if (view->compression() == Compression::kZstd && context_.version < kVersionWithZstd) {
+        return failed(index, ErrorCode::kUnsupportedCompressionType, "Produce requests before version 7 cannot use zstd compression");
+      }
+      if (view->is_transactional() && view->has_producer_id()) {
+        return failed(index, ErrorCode::kInvalidTxnState, "The partition is in no transaction of this producer");
+      }
+    }
+    auto batch = validate_produced(records, rules_for(config, now));
+    if (!batch) {
+      return refused(index, std::move(batch.error()));
+    }
+    const auto info = partition.append(std::move(*batch), request_.acks, now);
+    if (!info) {
+      return failed(index, info.error().code, info.error().why);
+    }
+    PartitionResult result;
+    result.index = index;
+    result.base_offset = info->base_offset;
+    result.log_append_time_ms = info->log_append_time_ms;
+    result.log_start_offset = partition.log().start_offset();
+    return result;
+  }
+
+  RequestContext& context_;
+  const ProduceRequest& request_;
+};
+
+ProduceResponse refuse_all(const ProduceRequest& request, ErrorCode code) {
+  ProduceResponse response;
+  for (const auto& topic : request.topic_data) {
+    auto& out = response.responses.emplace_back();
+    out.name = topic.name;
+    out.topic_id = topic.topic_id;
+    for (const auto& data : topic.partition_data) {
+      out.partition_responses.push_back(failed(data.index, code, std::string(name_of(code))));
+    }
+  }
+  return response;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, const ProduceRequest& request, Reply<ProduceResponse> reply) {
+  if (request.acks < -1 || request.acks > 1) {
+    return reply.send(refuse_all(request, ErrorCode::kInvalidRequiredAcks));
+  }
+  ProduceResponse response;
+  Producing producing(context, request);
+  bool failed_once = false;
+  for (const auto& topic : request.topic_data) {
+    auto& out = response.responses.emplace_back();
+    out.name = topic.name;
+    out.topic_id = topic.topic_id;
+    for (const auto& data : topic.partition_data) {
+      out.partition_responses.push_back(producing.append(topic, data));
+      failed_once = failed_once || out.partition_responses.back().error_code != ErrorCode::kNone;
+    }
+  }
+  if (request.acks != 0) {
+    return reply.send(response);
+  }
+  // A producer that wants no answer learns of an error by its connection being closed.
+  failed_once ? reply.abandon() : reply.send_nothing();
+}
+
+}  // namespace klamm::broker

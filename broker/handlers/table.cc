@@ -1,0 +1,102 @@
+#include "broker/handlers/table.h"
+
+#include <algorithm>
+
+#include "broker/handlers/handlers.h"
+#include "protocol/generated/api_versions_request.h"
+#include "protocol/generated/api_versions_response.h"
+#include "protocol/generated/create_partitions_request.h"
+#include "protocol/generated/create_partitions_response.h"
+#include "protocol/generated/create_topics_request.h"
+#include "protocol/generated/create_topics_response.h"
+#include "protocol/generated/delete_groups_request.h"
+#include "protocol/generated/delete_groups_response.h"
+#include "protocol/generated/delete_records_request.h"
+#include "protocol/generated/delete_records_response.h"
+#include "protocol/generated/delete_topics_request.h"
+#include "protocol/generated/delete_topics_response.h"
+#include "protocol/generated/describe_cluster_request.h"
+#include "protocol/generated/describe_cluster_response.h"
+#include "protocol/generated/describe_configs_request.h"
+#include "protocol/generated/describe_configs_response.h"
+#include "protocol/generated/describe_groups_request.h"
+#include "protocol/generated/describe_groups_response.h"
+#include "protocol/generated/describe_topic_partitions_request.h"
+#include "protocol/generated/describe_topic_partitions_response.h"
+#include "protocol/generated/fetch_request.h"
+#include "protocol/generated/fetch_response.h"
+#include "protocol/generated/find_coordinator_request.h"
+#include "protocol/generated/find_coordinator_response.h"
+#include "protocol/generated/heartbeat_request.h"
+#include "protocol/generated/heartbeat_response.h"
+#include "protocol/generated/init_producer_id_request.h"
+#include "protocol/generated/init_producer_id_response.h"
+#include "protocol/generated/join_group_request.h"
+#include "protocol/generated/join_group_response.h"
+#include "protocol/generated/leave_group_request.h"
+#include "protocol/generated/leave_group_response.h"
+#include "protocol/generated/list_groups_request.h"
+#include "protocol/generated/list_groups_response.h"
+#include "protocol/generated/list_offsets_request.h"
+#include "protocol/generated/list_offsets_response.h"
+#include "protocol/generated/metadata_request.h"
+#include "protocol/generated/metadata_response.h"
+#include "protocol/generated/offset_commit_request.h"
+#include "protocol/generated/offset_commit_response.h"
+#include "protocol/generated/offset_fetch_request.h"
+#include "protocol/generated/offset_fetch_response.h"
+#include "protocol/generated/offset_for_leader_epoch_request.h"
+#include "protocol/generated/offset_for_leader_epoch_response.h"
+#include "protocol/generated/produce_request.h"
+#include "protocol/generated/produce_response.h"
+#include "protocol/generated/sync_group_request.h"
+#include "protocol/generated/sync_group_response.h"
+
+namespace klamm::broker {
+
+using namespace protocol;
+
+namespace {
+
+template <class Request, class Response>
+bool invoke(RequestContext& context, Reader& body, ReplyTicket ticket) {
+  Request request;
+  // Only ApiVersions comes here at a version that does not exist; its body cannot be read then, and need not be.
+  if (context.version <= Request::kVersionMax) {
+    request.decode(body, context.version);
+    if (!body.ok()) {
+      return false;
+    }
+  }
+  handle(context, request, Reply<Response>(std::move(ticket)));
+  return true;
+}
+
+constexpr HandlerRow kTable[] = {
+#define X(name) {ApiKey::k##name, &invoke<name##Request, name##Response>},
+    KLAMM_APIS(X)
+#undef X
+};
+
+}  // namespace
+
+std::span<const HandlerRow> handler_table() { return kTable; }
+
+const HandlerRow* find_handler(int16_t api_key) {
+  static const auto index = [] {
+    std::array<const HandlerRow*, 128> rows{};
+    for (const HandlerRow& row : kTable) {
+      rows[static_cast<size_t>(row.key)] = &row;
+    }
+    return rows;
+  }();
+  return api_key >= 0 && static_cast<size_t>(api_key) < index.size() ? index[static_cast<size_t>(api_key)] : nullptr;
+}
+
+const ApiFacts* find_api(int16_t api_key) {
+  const auto found = std::find_if(std::begin(kApiFacts), std::end(kApiFacts),
+                                  [&](const ApiFacts& api) { return static_cast<int16_t>(api.key) == api_key; });
+  return found == std::end(kApiFacts) ? nullptr : found;
+}
+
+}  // namespace klamm::broker

@@ -1,0 +1,23 @@
+#pragma once
+// All handlers, one row per API. Dispatch and the ApiVersions answer are both made from this table, so what is
+// advertised cannot drift from what is served.
+#include <span>
+
+#include "broker/handlers/reply.h"
+#include "broker/handlers/request_context.h"
+#include "protocol/base/reader.h"
+#include "protocol/generated/api_key.h"
+
+namespace klamm::broker {
+
+struct HandlerRow {
+  protocol::ApiKey key;
+  // Decodes and handles one request; false when the body is malformed and the connection must be closed.
+  bool (*invoke)(RequestContext& context, protocol::Reader& body, ReplyTicket ticket);
+};
+
+std::span<const HandlerRow> handler_table();
+const HandlerRow* find_handler(int16_t api_key);
+const protocol::ApiFacts* find_api(int16_t api_key);
+
+}  // namespace klamm::broker

@@ -1,0 +1,132 @@
+// klamm [server.properties] [--override key=value]...
+#include <malloc.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <asio/signal_set.hpp>
+#include <cstdlib>
+#include <iostream>
+
+#include "broker/broker.h"
+#include "broker/net/server.h"
+#include "broker/net/shard.h"
+#include "storage/checkpoint.h"
+#include "storage/env/posix_env.h"
+
+extern char** environ;
+
+namespace {
+
+using namespace klamm;
+using namespace klamm::broker;
+
+// Kafka's own line layout, for there are programs that wait for certain lines: [time] LEVEL message (logger).
+class KafkaLevel : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& into) override {
+    static constexpr const char* kNames[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"};
+    const std::string_view name = kNames[message.level];
+    into.append(name.data(), name.data() + name.size());
+  }
+  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<KafkaLevel>(); }
+};
+
+void set_up_log() {
+  auto logger = std::make_shared<spdlog::logger>("klamm", std::make_shared<spdlog::sinks::stdout_sink_st>());
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<KafkaLevel>('*').set_pattern("[%Y-%m-%d %H:%M:%S,%e] %* %v");
+  logger->set_formatter(std::move(formatter));
+  logger->flush_on(spdlog::level::info);
+  spdlog::set_default_logger(logger);
+  if (const char* level = std::getenv("KAFKA_LOG4J_ROOT_LOGLEVEL")) {
+    std::string name = level;
+    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    spdlog::set_level(spdlog::level::from_str(name));
+  }
+}
+
+// Printed whatever the log level is, in the text that Testcontainers and others wait for.
+void say_started(int32_t node_id) {
+  const auto level = spdlog::get_level();
+  spdlog::set_level(spdlog::level::info);
+  spdlog::info("[BrokerLifecycleManager id={}] The broker has been unfenced. Transitioning from RECOVERY to RUNNING. (org.apache.kafka.server.BrokerLifecycleManager)", node_id);
+  spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server started (kafka.server.KafkaRaftServer)", node_id);
+  spdlog::set_level(level);
+}
+
+Result<ConfigMap> gather_config(storage::Disk& disk, const std::string& file, const std::vector<std::string>& overrides) {
+  ConfigMap config;
+  if (!file.empty()) {
+    TRY(const std::string text, disk.read_file(file));
+    config = storage::parse_properties(text);
+  }
+  std::vector<std::string> environment;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    environment.emplace_back(*entry);
+  }
+  for (const auto& [name, value] : config_from_environment(environment)) {
+    config[name] = value;
+  }
+  for (const std::string& text : overrides) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) {
+      return fail(ErrorCode::kInvalidConfig, "--override wants key=value, not " + text);
+    }
+    config[text.substr(0, equals)] = text.substr(equals + 1);
+  }
+  return config;
+}
+
+Result<> run(const std::string& file, const std::vector<std::string>& overrides) {
+  const auto disk = storage::make_posix_disk();
+  const auto clock = storage::make_posix_clock();
+  const auto random = storage::make_posix_random();
+  TRY(auto given, gather_config(*disk, file, overrides));
+  TRY(auto config, BrokerConfig::make(std::move(given)));
+  for (const std::string& name : config.unknown_keys()) {
+    spdlog::debug("{} is no configuration key of Kafka's; it is ignored", name);
+  }
+  const char* cluster_id = std::getenv("CLUSTER_ID");
+  TRY(const auto broker, Broker::open({*disk, *clock, *random}, std::move(config), cluster_id == nullptr ? "" : cluster_id));
+  Shard shard(broker->timers(), *clock);
+  Server server(*broker, shard);
+  TRY_VOID(server.listen());
+  server.start();
+  broker->start_background();
+  asio::signal_set signals(shard.io(), SIGINT, SIGTERM);
+  signals.async_wait([&](const asio::error_code&, int) {
+    server.stop();
+    shard.io().stop();
+  });
+  spdlog::info("klamm {} serves cluster {} from {}", KLAMM_VERSION, broker->cluster_id(), broker->config().log_dirs().front());
+  say_started(broker->config().node_id());
+  shard.io().run();
+  TRY_VOID(broker->close());
+  spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server stopped (kafka.server.KafkaRaftServer)", broker->config().node_id());
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Large frames come and go; handing their memory back at once keeps the broker small.
+  mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  CLI::App app("klamm: Apache Kafka's broker as one small native binary", "klamm");
+  std::string file;
+  std::vector<std::string> overrides;
+  app.add_option("properties", file, "server.properties; without it a working single node starts on port 9092");
+  app.add_option("--override", overrides, "key=value, stronger than the file and the environment")->allow_extra_args(false);
+  app.set_version_flag("--version", std::string("klamm ") + KLAMM_VERSION + " (protocol of Apache Kafka 4.4.0)");
+  CLI11_PARSE(app, argc, argv);
+  set_up_log();
+  if (const auto result = run(file, overrides); !result) {
+    spdlog::critical("{}", result.error().why);
+    return 1;
+  }
+  return 0;
+}

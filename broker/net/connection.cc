@@ -1,0 +1,305 @@
+#include "broker/net/connection.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cerrno>
+
+namespace klamm::broker {
+
+using protocol::Bytes;
+using protocol::Splice;
+using protocol::Writer;
+
+namespace {
+
+constexpr size_t kPartsMax = 64;
+
+// The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are read into the scratch.
+class PartCollector {
+ public:
+  explicit PartCollector(Shard& shard) : shard_(shard) {}
+
+  // False once nothing more fits.
+  bool add(const Writer& frame, size_t skip) {
+    size_t head_at = 0;
+    for (const Splice& splice : frame.splices()) {
+      if (!add_memory(frame.head().data() + head_at, splice.at - head_at, skip) || !add_piece(splice.piece, skip)) {
+        return false;
+      }
+      head_at = splice.at;
+    }
+    return add_memory(frame.head().data() + head_at, frame.head().size() - head_at, skip);
+  }
+  iovec* parts() { return parts_; }
+  size_t count() const { return count_; }
+  size_t total() const { return total_; }
+  bool failed() const { return failed_; }
+
+ private:
+  bool add_memory(const uint8_t* data, size_t size, size_t& skip) {
+    const size_t dropped = std::min(skip, size);
+    skip -= dropped;
+    if (size == dropped) {
+      return true;
+    }
+    if (count_ == kPartsMax) {
+      return false;
+    }
+    parts_[count_++] = {const_cast<uint8_t*>(data + dropped), size - dropped};
+    total_ += size - dropped;
+    return true;
+  }
+  bool add_piece(const protocol::Piece& piece, size_t& skip) {
+    if (piece.source == nullptr) {
+      return add_memory(piece.bytes.data(), piece.size, skip);
+    }
+    const size_t dropped = std::min(skip, piece.size);
+    skip -= dropped;
+    const size_t left = piece.size - dropped;
+    if (left == 0) {
+      return true;
+    }
+    const size_t room = Shard::kWriteScratchSize - scratch_used_;
+    if (count_ == kPartsMax || room == 0) {
+      return false;
+    }
+    uint8_t* into = shard_.write_scratch() + scratch_used_;
+    const size_t take = std::min(left, room);
+    const auto got = piece.source->read_at(piece.position + dropped, {into, take});
+    if (!got || *got != take) {
+      failed_ = true;
+      return false;
+    }
+    scratch_used_ += take;
+    parts_[count_++] = {into, take};
+    total_ += take;
+    return take == left;
+  }
+
+  Shard& shard_;
+  iovec parts_[kPartsMax];
+  size_t count_ = 0;
+  size_t total_ = 0;
+  size_t scratch_used_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace
+
+Connection::Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener, ConnectionLimits limits,
+                       FrameHandler handler)
+    : socket_(std::move(socket)), shard_(shard), listener_(std::move(listener)), limits_(limits), handler_(std::move(handler)) {
+  asio::error_code ignored;
+  socket_.non_blocking(true, ignored);
+  socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  client_host_ = "/" + socket_.remote_endpoint(ignored).address().to_string(ignored);
+  last_active_ms_ = shard_.clock().monotonic_ms();
+}
+
+Connection::~Connection() = default;
+
+void Connection::start() { wait_readable(); }
+
+void Connection::close() {
+  if (socket_.is_open()) {
+    asio::error_code ignored;
+    socket_.close(ignored);
+  }
+}
+
+void Connection::wait_readable() {
+  if (waiting_readable_ || !socket_.is_open()) {
+    return;
+  }
+  waiting_readable_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const asio::error_code& error) {
+    self->waiting_readable_ = false;
+    if (!error) {
+      self->on_readable();
+    }
+  });
+}
+
+void Connection::on_readable() {
+  constexpr int kReadsPerTurn = 16;  // then others get their turn
+  last_active_ms_ = shard_.clock().monotonic_ms();
+  reading_ = true;
+  bool drained = false;
+  for (int i = 0; i < kReadsPerTurn && !drained && socket_.is_open(); ++i) {
+    if (slots_.size() >= kInFlightMax) {
+      paused_ = true;
+      break;
+    }
+    const bool alive = in_frame_ ? read_into_frame() : read_into_scratch(drained);
+    if (!alive) {
+      close();
+      break;
+    }
+    drained = drained || (in_frame_ && errno == EAGAIN);
+  }
+  reading_ = false;
+  flush();
+  if (!paused_) {
+    wait_readable();
+  }
+}
+
+// The rest of a frame goes straight into its buffer.
+bool Connection::read_into_frame() {
+  errno = 0;
+  const ssize_t got = ::recv(socket_.native_handle(), frame_.mutable_data() + frame_held_, frame_.size() - frame_held_, 0);
+  if (got <= 0) {
+    return got < 0 && (errno == EAGAIN || errno == EINTR);
+  }
+  frame_held_ += static_cast<size_t>(got);
+  return frame_held_ < frame_.size() || finish_frame();
+}
+
+bool Connection::read_into_scratch(bool& drained) {
+  const ssize_t got = ::recv(socket_.native_handle(), shard_.read_scratch(), Shard::kReadScratchSize, 0);
+  if (got <= 0) {
+    drained = true;
+    return got < 0 && (errno == EAGAIN || errno == EINTR);
+  }
+  drained = static_cast<size_t>(got) < Shard::kReadScratchSize;
+  return take_bytes(shard_.read_scratch(), static_cast<size_t>(got));
+}
+
+bool Connection::take_bytes(const uint8_t* data, size_t size) {
+  while (size > 0) {
+    if (!in_frame_) {
+      const size_t take = std::min(size, sizeof length_ - length_held_);
+      std::copy_n(data, take, length_ + length_held_);
+      length_held_ += take;
+      data += take;
+      size -= take;
+      if (length_held_ == sizeof length_ && !begin_frame(protocol::load<int32_t>(length_))) {
+        return false;
+      }
+      continue;
+    }
+    const size_t take = std::min(size, frame_.size() - frame_held_);
+    std::copy_n(data, take, frame_.mutable_data() + frame_held_);
+    frame_held_ += take;
+    data += take;
+    size -= take;
+    if (frame_held_ == frame_.size() && !finish_frame()) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Connection::begin_frame(int32_t size) {
+  constexpr int32_t kFrameMin = 8;  // api key, version, correlation id
+  if (size < kFrameMin || size > limits_.frame_max) {
+    spdlog::warn("Unexpected error from {} (channelId={}); closing connection: Invalid receive (size = {}{})", client_host_,
+                 listener_, size, size > limits_.frame_max ? " larger than " + std::to_string(limits_.frame_max) : "");
+    return false;
+  }
+  frame_ = Bytes::allocate(static_cast<size_t>(size));
+  frame_held_ = 0;
+  length_held_ = 0;
+  in_frame_ = true;
+  return true;
+}
+
+bool Connection::finish_frame() {
+  in_frame_ = false;
+  const Bytes frame = std::exchange(frame_, Bytes());
+  slots_.emplace_back();
+  return handler_(*this, frame, first_slot_ + slots_.size() - 1);
+}
+
+void Connection::complete(uint64_t slot, Writer frame) { mark_done(slot, std::move(frame)); }
+
+void Connection::complete_without_answer(uint64_t slot) { mark_done(slot, std::nullopt); }
+
+void Connection::mark_done(uint64_t slot, std::optional<Writer> frame) {
+  Slot& done = slots_.at(slot - first_slot_);
+  done.done = true;
+  done.frame = std::move(frame);
+  while (!slots_.empty() && slots_.front().done) {
+    if (slots_.front().frame) {
+      out_.push_back({std::move(*slots_.front().frame)});
+    }
+    slots_.pop_front();
+    ++first_slot_;
+  }
+  // Answers given while requests are still being read leave together.
+  if (!reading_) {
+    flush();
+  }
+}
+
+void Connection::wait_writable() {
+  waiting_writable_ = true;
+  socket_.async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const asio::error_code& error) {
+    self->waiting_writable_ = false;
+    if (!error) {
+      self->last_active_ms_ = self->shard_.clock().monotonic_ms();
+      self->flush();
+    }
+  });
+}
+
+void Connection::flush() {
+  if (flushing_ || waiting_writable_) {
+    return;
+  }
+  flushing_ = true;
+  bool blocked = false;
+  while (!out_.empty() && !blocked && socket_.is_open()) {
+    if (!send_some(blocked)) {
+      close();
+    }
+  }
+  flushing_ = false;
+  if (!socket_.is_open()) {
+    return;
+  }
+  if (blocked) {
+    wait_writable();
+  } else if (paused_ && !reading_ && slots_.size() < kInFlightMax) {
+    paused_ = false;
+    wait_readable();
+  }
+}
+
+bool Connection::send_some(bool& blocked) {
+  PartCollector collector(shard_);
+  for (const Outgoing& outgoing : out_) {
+    if (!collector.add(outgoing.frame, outgoing.sent)) {
+      break;
+    }
+  }
+  if (collector.failed()) {
+    spdlog::warn("a log was cut while an answer to {} was on its way; closing the connection", client_host_);
+    return false;
+  }
+  msghdr message{};
+  message.msg_iov = collector.parts();
+  message.msg_iovlen = collector.count();
+  const ssize_t put = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
+  if (put < 0) {
+    blocked = errno == EAGAIN;
+    return errno == EAGAIN || errno == EINTR;
+  }
+  auto left = static_cast<size_t>(put);
+  blocked = left < collector.total();
+  while (left > 0) {
+    Outgoing& first = out_.front();
+    const size_t rest = first.frame.size() - first.sent;
+    if (left < rest) {
+      first.sent += left;
+      break;
+    }
+    left -= rest;
+    out_.pop_front();
+  }
+  return true;
+}
+
+}  // namespace klamm::broker

@@ -1,0 +1,94 @@
+#pragma once
+// One client connection. Reads frames, has them handled in order, and sends the answers in the order of the requests
+// whatever the order in which they get ready. Memory is bounded: an idle connection holds no buffer, a frame's buffer
+// is taken when its length is known and legal, no more than kInFlightMax requests are open (then reading stops, and
+// TCP holds the client back), and an answer's records stay in their file until they are sent.
+#include <asio/ip/tcp.hpp>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "broker/handlers/reply.h"
+#include "broker/net/shard.h"
+#include "protocol/base/bytes.h"
+
+namespace klamm::broker {
+
+struct ConnectionLimits {
+  int32_t frame_max = 100 << 20;  // socket.request.max.bytes
+};
+
+class Connection : public ReplySink, public std::enable_shared_from_this<Connection> {
+ public:
+  static constexpr size_t kInFlightMax = 64;
+
+  // Called for each complete frame (without its length). False: close the connection.
+  using FrameHandler = std::function<bool(Connection&, const protocol::Bytes& frame, uint64_t slot)>;
+
+  Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener, ConnectionLimits limits, FrameHandler handler);
+  ~Connection() override;
+
+  void start();
+  void close();
+  bool is_open() const { return socket_.is_open(); }
+  const std::string& client_host() const { return client_host_; }
+  const std::string& listener_name() const { return listener_; }
+  int64_t last_active_ms() const { return last_active_ms_; }
+  bool has_open_requests() const { return !slots_.empty(); }
+
+  void complete(uint64_t slot, protocol::Writer frame) override;
+  void complete_without_answer(uint64_t slot) override;
+  void abandon() override { close(); }
+
+ private:
+  struct Slot {
+    bool done = false;
+    std::optional<protocol::Writer> frame;  // none: no answer is owed
+  };
+  // An answer on its way, with how much of it has left.
+  struct Outgoing {
+    protocol::Writer frame;
+    size_t sent = 0;
+  };
+
+  void wait_readable();
+  void wait_writable();
+  void on_readable();
+  bool read_into_frame();
+  bool read_into_scratch(bool& drained);
+  bool take_bytes(const uint8_t* data, size_t size);
+  bool begin_frame(int32_t size);
+  bool finish_frame();
+  void mark_done(uint64_t slot, std::optional<protocol::Writer> frame);
+  void flush();
+  bool send_some(bool& blocked);
+
+  asio::ip::tcp::socket socket_;
+  Shard& shard_;
+  std::string listener_;
+  std::string client_host_;
+  ConnectionLimits limits_;
+  FrameHandler handler_;
+  int64_t last_active_ms_ = 0;
+
+  // The frame that is being read.
+  uint8_t length_[4] = {};
+  size_t length_held_ = 0;
+  protocol::Bytes frame_;
+  size_t frame_held_ = 0;
+  bool in_frame_ = false;
+  bool waiting_readable_ = false;
+  bool reading_ = false;
+  bool paused_ = false;
+
+  std::deque<Slot> slots_;
+  uint64_t first_slot_ = 0;
+  std::deque<Outgoing> out_;
+  bool waiting_writable_ = false;
+  bool flushing_ = false;
+};
+
+}  // namespace klamm::broker

@@ -1,0 +1,81 @@
+#pragma once
+// The partitions of this node: opens, closes, creates and deletes their logs as the metadata image says, in one or
+// several log directories, and keeps the checkpoints.
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "broker/config/broker_config.h"
+#include "replication/metadata/image.h"
+#include "replication/partition/partition.h"
+#include "storage/env/clock.h"
+#include "storage/env/disk.h"
+#include "storage/log_dir.h"
+
+namespace klamm::broker {
+
+using replication::ImagePtr;
+using replication::Partition;
+using protocol::Uuid;
+
+class Replicas {
+ public:
+  Replicas(storage::Disk& disk, const storage::Clock& clock, storage::Random& random, const BrokerConfig& config,
+           std::vector<std::unique_ptr<storage::LogDir>>& dirs)
+      : disk_(disk), clock_(clock), random_(random), config_(config), dirs_(dirs) {}
+
+  // Takes stock of the directories. After a clean stop logs are opened when first asked for; after a crash all are
+  // opened and verified now.
+  Result<> load(const ImagePtr& image);
+  // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
+  void follow(const ImagePtr& before, const ImagePtr& now);
+
+  // UNKNOWN_TOPIC_OR_PARTITION / UNKNOWN_TOPIC_ID when the image has no such partition, NOT_LEADER_OR_FOLLOWER when it
+  // is not ours, KAFKA_STORAGE_ERROR when its log cannot be opened. The pointer is good until control returns to the
+  // event loop.
+  Result<Partition*> find(const std::string& topic, int32_t partition);
+  Result<Partition*> find(const Uuid& topic_id, int32_t partition);
+
+  // The directory with the fewest partitions.
+  Uuid directory_for_new() const;
+  // Retention and flushing by time for every open log.
+  void housekeep();
+  Result<> write_checkpoints();
+  // For a clean stop: closes every log, then writes checkpoints and the mark of a clean stop.
+  Result<> close(int64_t broker_epoch);
+  size_t open_count() const { return partitions_.size(); }
+
+ private:
+  struct Key {
+    Uuid topic;
+    int32_t partition;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& key) const {
+      return std::hash<Uuid>()(key.topic) + static_cast<size_t>(key.partition) * 0x9E3779B97F4A7C15ull;
+    }
+  };
+  Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
+  Result<Partition*> open(const replication::TopicImage& topic, int32_t partition, const replication::PartitionImage& image);
+  void remove_topic(const replication::TopicImage& topic);
+  storage::LogDir* dir_by_id(const Uuid& id);
+
+  storage::Disk& disk_;
+  const storage::Clock& clock_;
+  storage::Random& random_;
+  const BrokerConfig& config_;
+  std::vector<std::unique_ptr<storage::LogDir>>& dirs_;
+  ImagePtr image_;
+  std::unordered_map<Key, std::unique_ptr<Partition>, KeyHash> partitions_;
+  // Where the folders of known partitions are, open or not.
+  std::map<storage::TopicPartition, storage::LogDir*> homes_;
+  struct Removal {
+    std::string folder;
+    int64_t due_ms;
+  };
+  std::vector<Removal> removals_;
+};
+
+}  // namespace klamm::broker
