@@ -136,21 +136,48 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
     }
     case FenceBrokerRecord::kKey: {
       TRY(const auto record, decode<FenceBrokerRecord>(in, version));
-      image_.brokers[record.id].fenced = true;
-      return {};
+      return fence(record.id, true);
     }
     case UnfenceBrokerRecord::kKey: {
       TRY(const auto record, decode<UnfenceBrokerRecord>(in, version));
-      image_.brokers[record.id].fenced = false;
-      return {};
+      return fence(record.id, false);
     }
     case BrokerRegistrationChangeRecord::kKey: {
       TRY(const auto record, decode<BrokerRegistrationChangeRecord>(in, version));
-      if (record.fenced != 0) {
-        image_.brokers[record.broker_id].fenced = record.fenced > 0;
-      }
+      return record.fenced == 0 ? Result<>() : fence(record.broker_id, record.fenced > 0);
+    }
+    case ConfigRecord::kKey: {
+      TRY(const auto record, decode<ConfigRecord>(in, version));
+      auto& entries = configs()[{static_cast<ConfigResource>(record.resource_type), record.resource_name}];
+      record.value ? (void)(entries[record.name] = *record.value) : (void)entries.erase(record.name);
       return {};
     }
+    case FeatureLevelRecord::kKey: {
+      TRY(const auto record, decode<FeatureLevelRecord>(in, version));
+      image_.features[record.name] = record.feature_level;
+      return {};
+    }
+    case ProducerIdsRecord::kKey: {
+      TRY(const auto record, decode<ProducerIdsRecord>(in, version));
+      image_.next_producer_id = record.next_producer_id;
+      return {};
+    }
+    default:
+      return dispatch_topic(type, in, version);
+  }
+}
+
+Result<> Delta::fence(int32_t broker, bool fenced) {
+  const auto found = image_.brokers.find(broker);
+  if (found == image_.brokers.end()) {
+    return dangling("broker");
+  }
+  found->second.fenced = fenced;
+  return {};
+}
+
+Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
+  switch (type) {
     case TopicRecord::kKey: {
       TRY(const auto record, decode<TopicRecord>(in, version));
       auto topic = std::make_shared<TopicImage>();
@@ -187,26 +214,6 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
         return dangling("partition");
       }
       change(topic->partitions[record.partition_id], record);
-      return {};
-    }
-    case ConfigRecord::kKey: {
-      TRY(const auto record, decode<ConfigRecord>(in, version));
-      const std::pair key{static_cast<ConfigResource>(record.resource_type), record.resource_name};
-      if (record.value) {
-        configs()[key][record.name] = *record.value;
-      } else {
-        configs()[key].erase(record.name);
-      }
-      return {};
-    }
-    case FeatureLevelRecord::kKey: {
-      TRY(const auto record, decode<FeatureLevelRecord>(in, version));
-      image_.features[record.name] = record.feature_level;
-      return {};
-    }
-    case ProducerIdsRecord::kKey: {
-      TRY(const auto record, decode<ProducerIdsRecord>(in, version));
-      image_.next_producer_id = record.next_producer_id;
       return {};
     }
     default:

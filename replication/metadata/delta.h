@@ -32,6 +32,8 @@ class Delta {
 
  private:
   Result<> dispatch(uint32_t type, protocol::Reader& in, int16_t version);
+  Result<> dispatch_topic(uint32_t type, protocol::Reader& in, int16_t version);
+  Result<> fence(int32_t broker, bool fenced);
   TopicsImage& topics();
   ConfigsImage& configs();
   std::shared_ptr<TopicImage> editable(const Uuid& id);

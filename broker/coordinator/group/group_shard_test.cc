@@ -1,0 +1,341 @@
+// Classic groups in virtual time. After every committed record a second shard fed only with the records must know the
+// same offsets and the same stable groups.
+#include "broker/coordinator/group/group_shard.h"
+
+#include <catch2/catch.hpp>
+
+using namespace klamm;
+using namespace klamm::broker;
+using namespace klamm::protocol;
+
+namespace {
+
+class FakeSink : public RecordSink {
+ public:
+  GroupShard* shard = nullptr;
+  std::vector<CoordinatorRecord> log;
+  ErrorCode failure = ErrorCode::kNone;
+  bool hold = false;
+  std::vector<std::function<void(ErrorCode)>> held;
+
+  void append(std::vector<CoordinatorRecord> records, std::function<void(ErrorCode)> committed) override {
+    if (failure != ErrorCode::kNone) {
+      return committed(failure);
+    }
+    for (const auto& record : records) {
+      log.push_back(record);
+      shard->replay(record, 0);
+    }
+    hold ? held.push_back(std::move(committed)) : committed(ErrorCode::kNone);
+  }
+};
+
+struct Joined {
+  std::optional<JoinGroupResponse> response;
+};
+struct Synced {
+  std::optional<SyncGroupResponse> response;
+};
+
+struct GroupFixture {
+  FakeSink sink;
+  GroupShardConfig config;
+  int next_id = 0;
+  int64_t now = 1'000'000;
+  std::unique_ptr<GroupShard> shard;
+
+  GroupFixture() {
+    config.classic.initial_rebalance_delay_ms = 0;
+    shard = std::make_unique<GroupShard>(sink, config, [this] { return std::to_string(++next_id); });
+    sink.shard = shard.get();
+    shard->loaded(now);
+  }
+  std::shared_ptr<Joined> join(const std::string& member, std::optional<std::string> instance = {}, int32_t session = 10'000,
+                               const std::string& metadata = "m", bool needs_id = false) {
+    JoinGroupRequest request;
+    request.group_id = "g";
+    request.member_id = member;
+    request.group_instance_id = std::move(instance);
+    request.session_timeout_ms = session;
+    request.rebalance_timeout_ms = 30'000;
+    request.protocol_type = "consumer";
+    request.protocols = {{.name = "range", .metadata = Bytes::copy_of(metadata)}, {.name = "rr", .metadata = Bytes::copy_of(metadata)}};
+    auto joined = std::make_shared<Joined>();
+    shard->join(request, {.client_id = "c", .client_host = "/h", .needs_known_member_id = needs_id, .can_skip_assignment = true}, now,
+                [joined](JoinGroupResponse response) { joined->response = std::move(response); });
+    return joined;
+  }
+  std::shared_ptr<Synced> sync(const JoinGroupResponse& as, const std::map<std::string, std::string>& assignments = {}) {
+    SyncGroupRequest request;
+    request.group_id = "g";
+    request.member_id = as.member_id;
+    request.generation_id = as.generation_id;
+    for (const auto& [member, assignment] : assignments) {
+      request.assignments.push_back({.member_id = member, .assignment = Bytes::copy_of(assignment)});
+    }
+    auto synced = std::make_shared<Synced>();
+    shard->sync(request, now, [synced](SyncGroupResponse response) { synced->response = std::move(response); });
+    return synced;
+  }
+  ErrorCode heartbeat(const JoinGroupResponse& as) {
+    HeartbeatRequest request;
+    request.group_id = "g";
+    request.member_id = as.member_id;
+    request.generation_id = as.generation_id;
+    return shard->heartbeat(request, now);
+  }
+  ErrorCode commit(const std::string& member, int32_t generation, int64_t offset) {
+    CommitRequest request{"g", member, {}, generation, {{"t", 0, {}}}};
+    request.offsets[0].value.offset = offset;
+    request.offsets[0].value.commit_timestamp = now;
+    ErrorCode result = ErrorCode::kUnknownServerError;
+    shard->commit(request, now, [&](ErrorCode code) { result = code; });
+    return result;
+  }
+  void advance(int64_t ms) {
+    const int64_t end = now + ms;
+    while (shard->next_deadline() && *shard->next_deadline() <= end) {
+      now = std::max(now, *shard->next_deadline());
+      shard->tick(now);
+    }
+    now = end;
+  }
+  std::string state() const {
+    const auto described = shard->describe("g");
+    return described ? described->group_state : "none";
+  }
+  // One member, stable.
+  JoinGroupResponse stable_member() {
+    const auto joined = join("");
+    REQUIRE(joined->response.has_value());
+    REQUIRE(sync(*joined->response, {{joined->response->member_id, "all"}})->response->assignment.view() == "all");
+    return *joined->response;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("one member joins, syncs and is stable") {
+  GroupFixture f;
+  const auto member = f.stable_member();
+  CHECK(member.generation_id == 1);
+  CHECK(member.leader == member.member_id);
+  CHECK(member.members.size() == 1);
+  CHECK(f.state() == "Stable");
+  CHECK(f.heartbeat(member) == ErrorCode::kNone);
+}
+
+TEST_CASE("a dynamic member is first given an id to come back with (KIP-394)") {
+  GroupFixture f;
+  const auto first = f.join("", {}, 10'000, "m", true);
+  REQUIRE(first->response->error_code == ErrorCode::kMemberIdRequired);
+  const auto second = f.join(first->response->member_id, {}, 10'000, "m", true);
+  CHECK(second->response->error_code == ErrorCode::kNone);
+}
+
+TEST_CASE("an id that was given out and not used is forgotten after the session timeout") {
+  GroupFixture f;
+  const auto first = f.join("", {}, 10'000, "m", true);
+  f.advance(10'001);
+  CHECK(f.join(first->response->member_id)->response->error_code == ErrorCode::kUnknownMemberId);
+}
+
+TEST_CASE("a second member makes the first rejoin, and both get their part from the leader") {
+  GroupFixture f;
+  const auto a = f.stable_member();
+  const auto b = f.join("");
+  CHECK_FALSE(b->response.has_value());
+  CHECK(f.heartbeat(a) == ErrorCode::kRebalanceInProgress);
+  const auto a2 = f.join(a.member_id);
+  REQUIRE(a2->response.has_value());
+  REQUIRE(b->response.has_value());
+  CHECK(a2->response->generation_id == 2);
+  CHECK(a2->response->members.size() == 2);
+  CHECK(b->response->members.empty());
+  const auto b_sync = f.sync(*b->response);
+  CHECK_FALSE(b_sync->response.has_value());
+  f.sync(*a2->response, {{a.member_id, "p0"}, {b->response->member_id, "p1"}});
+  CHECK(b_sync->response->assignment.view() == "p1");
+}
+
+TEST_CASE("a member silent for its session timeout is fenced") {
+  GroupFixture f;
+  const auto a = f.stable_member();
+  f.advance(9'999);
+  CHECK(f.state() == "Stable");
+  f.advance(1);
+  CHECK(f.state() == "Empty");
+  CHECK(f.heartbeat(a) == ErrorCode::kUnknownMemberId);
+}
+
+TEST_CASE("heartbeats keep a member alive") {
+  GroupFixture f;
+  const auto a = f.stable_member();
+  for (int i = 0; i < 5; ++i) {
+    f.advance(9'000);
+    CHECK(f.heartbeat(a) == ErrorCode::kNone);
+  }
+}
+
+TEST_CASE("who does not rejoin within the rebalance timeout is out") {
+  GroupFixture f;
+  const auto a = f.stable_member();
+  const auto b = f.join("");
+  // The old member shows signs of life, but does not rejoin.
+  for (int i = 0; i < 4; ++i) {
+    f.advance(7'400);
+    f.heartbeat(a);
+  }
+  CHECK_FALSE(b->response.has_value());
+  f.advance(500);
+  REQUIRE(b->response.has_value());
+  CHECK(b->response->members.size() == 1);
+}
+
+TEST_CASE("a new group waits a moment for more members (KIP-134)") {
+  GroupFixture f;
+  f.config.classic.initial_rebalance_delay_ms = 3'000;
+  const auto a = f.join("");
+  f.advance(2'000);
+  const auto b = f.join("");
+  CHECK_FALSE(a->response.has_value());
+  f.advance(1'000);
+  CHECK_FALSE(a->response.has_value());
+  f.advance(3'000);
+  REQUIRE(a->response.has_value());
+  CHECK(b->response->generation_id == 1);
+}
+
+TEST_CASE("leaving makes the rest rebalance, the last one leaves an empty group") {
+  GroupFixture f;
+  const auto a = f.stable_member();
+  CHECK(f.shard->leave("g", a.member_id, {}, f.now) == ErrorCode::kNone);
+  CHECK(f.state() == "Empty");
+  CHECK(f.shard->leave("g", a.member_id, {}, f.now) == ErrorCode::kUnknownMemberId);
+}
+
+TEST_CASE("a static member that restarts takes its old place without a rebalance (KIP-345, KIP-814)") {
+  GroupFixture f;
+  const auto joined = f.join("", "i1");
+  const auto first = *joined->response;
+  f.sync(first, {{first.member_id, "mine"}});
+  const auto again = f.join("", "i1");
+  REQUIRE(again->response.has_value());
+  CHECK(again->response->generation_id == first.generation_id);
+  CHECK(again->response->member_id != first.member_id);
+  CHECK(again->response->skip_assignment);
+  CHECK(f.sync(*again->response)->response->assignment.view() == "mine");
+  HeartbeatRequest old;
+  old.group_id = "g";
+  old.member_id = first.member_id;
+  old.group_instance_id = "i1";
+  old.generation_id = first.generation_id;
+  CHECK(f.shard->heartbeat(old, f.now) == ErrorCode::kFencedInstanceId);
+}
+
+TEST_CASE("members without a common protocol cannot be in one group") {
+  GroupFixture f;
+  f.stable_member();
+  JoinGroupRequest request;
+  request.group_id = "g";
+  request.session_timeout_ms = 10'000;
+  request.protocol_type = "consumer";
+  request.protocols = {{.name = "other"}};
+  ErrorCode code = ErrorCode::kNone;
+  f.shard->join(request, {}, f.now, [&](JoinGroupResponse response) { code = response.error_code; });
+  CHECK(code == ErrorCode::kInconsistentGroupProtocol);
+}
+
+TEST_CASE("session timeouts outside the broker's range are refused") {
+  GroupFixture f;
+  CHECK(f.join("", {}, 5'999)->response->error_code == ErrorCode::kInvalidSessionTimeout);
+  CHECK(f.join("", {}, 1'800'001)->response->error_code == ErrorCode::kInvalidSessionTimeout);
+}
+
+TEST_CASE("the assignment is told only once it is committed") {
+  GroupFixture f;
+  const auto joined = f.join("");
+  f.sink.hold = true;
+  const auto synced = f.sync(*joined->response, {{joined->response->member_id, "x"}});
+  CHECK_FALSE(synced->response.has_value());
+  f.sink.held.at(0)(ErrorCode::kNone);
+  CHECK(synced->response->assignment.view() == "x");
+}
+
+TEST_CASE("an assignment that cannot be written is not told, and the group rebalances") {
+  GroupFixture f;
+  const auto joined = f.join("");
+  f.sink.failure = ErrorCode::kCoordinatorNotAvailable;
+  const auto synced = f.sync(*joined->response, {{joined->response->member_id, "x"}});
+  CHECK(synced->response->error_code == ErrorCode::kCoordinatorNotAvailable);
+  CHECK(f.state() == "PreparingRebalance");
+}
+
+TEST_CASE("offsets are taken from members of this generation, or from outside while the group is empty") {
+  GroupFixture f;
+  CHECK(f.commit("", -1, 5) == ErrorCode::kNone);
+  const auto a = f.stable_member();
+  CHECK(f.commit("", -1, 6) == ErrorCode::kUnknownMemberId);
+  CHECK(f.commit(a.member_id, a.generation_id + 1, 6) == ErrorCode::kIllegalGeneration);
+  CHECK(f.commit("x", a.generation_id, 6) == ErrorCode::kUnknownMemberId);
+  CHECK(f.commit(a.member_id, a.generation_id, 7) == ErrorCode::kNone);
+  CHECK(f.shard->offsets().group("g")->at({"t", 0}).offset == 7);
+}
+
+TEST_CASE("a shard fed only with the records knows the same") {
+  GroupFixture f;
+  const auto a = f.stable_member();
+  f.commit(a.member_id, a.generation_id, 42);
+  FakeSink other_sink;
+  GroupShard other(other_sink, f.config, [] { return std::string("x"); });
+  other_sink.shard = &other;
+  for (const auto& record : f.sink.log) {
+    other.replay(record, 0);
+  }
+  other.loaded(f.now);
+  const auto mine = f.shard->describe("g");
+  const auto theirs = other.describe("g");
+  REQUIRE(theirs.has_value());
+  CHECK(*theirs == *mine);
+  CHECK(other.offsets().group("g")->at({"t", 0}).offset == 42);
+  HeartbeatRequest beat;
+  beat.group_id = "g";
+  beat.member_id = a.member_id;
+  beat.generation_id = a.generation_id;
+  CHECK(other.heartbeat(beat, f.now) == ErrorCode::kNone);
+}
+
+TEST_CASE("only empty groups are deleted, with their offsets") {
+  GroupFixture f;
+  const auto remove = [&] {
+    ErrorCode code = ErrorCode::kNone;
+    f.shard->remove_group("g", [&](ErrorCode result) { code = result; });
+    return code;
+  };
+  CHECK(remove() == ErrorCode::kGroupIdNotFound);
+  const auto a = f.stable_member();
+  f.commit(a.member_id, a.generation_id, 1);
+  CHECK(remove() == ErrorCode::kNonEmptyGroup);
+  f.shard->leave("g", a.member_id, {}, f.now);
+  CHECK(remove() == ErrorCode::kNone);
+  CHECK(f.state() == "none");
+  CHECK(f.shard->offsets().group("g") == nullptr);
+}
+
+TEST_CASE("offsets expire only after the group has been empty for the retention") {
+  GroupFixture f;
+  f.config.offsets_retention_ms = 3'600'000;
+  const auto a = f.stable_member();
+  f.commit(a.member_id, a.generation_id, 1);
+  for (int i = 0; i < 1000; ++i) {
+    f.advance(9'000);
+    REQUIRE(f.heartbeat(a) == ErrorCode::kNone);
+  }
+  CHECK(f.shard->offsets().group("g") != nullptr);
+  f.shard->leave("g", a.member_id, {}, f.now);
+  f.advance(3'000'000);
+  CHECK(f.shard->offsets().group("g") != nullptr);
+  f.advance(1'300'000);
+  CHECK(f.shard->offsets().group("g") == nullptr);
+  CHECK(f.state() == "none");
+}

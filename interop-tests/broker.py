@@ -1,0 +1,134 @@
+#!/usr/bin/env python3
+"""Starts and stops the broker under test: klamm, or Apache Kafka 4.4.0 from the jars that Maven brought.
+
+As a command it is what suites call to restart their broker:  broker.py STATE_FILE start|stop|kill
+"""
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+LIBS = ROOT / "interop-tests" / "java" / "target" / "libs"
+CLUSTER_ID = "5L6g3nShT-eMCtK--X86sw"
+
+PROPERTIES = """process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@localhost:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=10
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+socket.request.max.bytes=20000000
+"""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+class Broker:
+    def __init__(self, kind, folder=None, state=None):
+        if state is not None:
+            self.__dict__.update(state)
+            return
+        self.kind = kind
+        self.folder = folder or tempfile.mkdtemp(prefix="klamm-interop-")
+        self.port = free_port()
+        self.pid = 0
+        self.properties = self.folder + "/server.properties"
+        data = self.folder + "/data"
+        pathlib.Path(self.properties).write_text(PROPERTIES.format(port=self.port, controller=free_port(), data=data))
+        self.state_file = self.folder + "/state.json"
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def save(self):
+        pathlib.Path(self.state_file).write_text(json.dumps(self.__dict__))
+
+    def command(self):
+        if self.kind == "klamm":
+            return [str(ROOT / "build/release/klamm"), self.properties]
+        return ["java", "-Xmx768m", "-cp", f"{LIBS}/*", "kafka.Kafka", self.properties]
+
+    def start(self):
+        if self.kind == "kafka" and not os.path.exists(self.folder + "/data/meta.properties"):
+            subprocess.run(["java", "-cp", f"{LIBS}/*", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c",
+                            self.properties], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        environment = {**os.environ, "CLUSTER_ID": CLUSTER_ID}
+        with open(self.folder + "/broker.log", "ab") as log:
+            process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=environment, start_new_session=True)
+        self.pid = process.pid
+        self.save()
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if process.poll() is not None:
+                raise RuntimeError(f"the broker ended at once; see {self.folder}/broker.log")
+            if self.answers():
+                return
+            time.sleep(0.02)
+        raise RuntimeError(f"the broker does not answer; see {self.folder}/broker.log")
+
+    def answers(self):
+        """True once a Metadata request is answered with a broker in it."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as s:
+                s.settimeout(5)
+                s.sendall(bytes.fromhex("0000000f" "0003" "0001" "00000001" "0001" "61" "00000000"))
+                size = s.recv(4)
+                return len(size) == 4 and len(s.recv(int.from_bytes(size, "big"))) > 20
+        except OSError:
+            return False
+
+    def end(self, how):
+        if not self.pid:
+            return
+        try:
+            os.kill(self.pid, how)
+            for _ in range(3000):
+                done, _status = os.waitpid(self.pid, os.WNOHANG) if self.is_mine() else (0, 0)
+                if done or not pathlib.Path(f"/proc/{self.pid}").exists():
+                    break
+                with open(f"/proc/{self.pid}/stat") as stat:
+                    if stat.read().rsplit(")", 1)[1].split()[0] == "Z":
+                        break
+                time.sleep(0.01)
+        except (ProcessLookupError, FileNotFoundError):
+            pass
+        self.pid = 0
+        self.save()
+
+    def is_mine(self):
+        try:
+            with open(f"/proc/{self.pid}/stat") as stat:
+                return int(stat.read().rsplit(")", 1)[1].split()[1]) == os.getpid()
+        except FileNotFoundError:
+            return False
+
+    def stop(self):
+        self.end(signal.SIGTERM)
+
+    def kill(self):
+        self.end(signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    broker = Broker(None, state=json.loads(pathlib.Path(sys.argv[1]).read_text()))
+    {"start": broker.start, "stop": broker.stop, "kill": broker.kill}[sys.argv[2]]()

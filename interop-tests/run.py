@@ -1,0 +1,137 @@
+#!/usr/bin/env python3
+"""Runs the interop suites against a fresh broker each.
+
+  run.py [suite...] [--against klamm|kafka|host:port]
+
+A suite is a command that gets the broker's address in BOOTSTRAP and, unless the broker is somebody else's, in
+BROKER_CTL a command that takes start, stop or kill. It prints one line for each test, "ok NAME" or "not ok NAME: why".
+"""
+import argparse
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from broker import LIBS, ROOT, Broker  # noqa: E402
+
+HERE = ROOT / "interop-tests"
+CACHE = ROOT / "build" / "interop"
+VENV = CACHE / "venv"
+
+
+def sh(*command, **options):
+    subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL, **options)
+
+
+def java_jars():
+    if not LIBS.exists() or not (HERE / "java/target/classes/klamm/interop/Suite.class").exists():
+        sh("mvn", "-q", "-B", "-f", HERE / "java/pom.xml", "package")
+
+
+def prepare_python():
+    if not (VENV / "bin/python").exists():
+        sh("python3", "-m", "venv", VENV)
+        sh(VENV / "bin/pip", "install", "-q", "-r", HERE / "python/requirements.txt")
+    return [VENV / "bin/python", HERE / "python/suite.py"]
+
+
+def prepare_java():
+    java_jars()
+    return ["java", "-Xmx512m", "-cp", f"{HERE}/java/target/classes:{LIBS}/*", "klamm.interop.Suite"]
+
+
+def prepare_go():
+    sh("go", "build", "-o", CACHE / "go-suite", ".", cwd=HERE / "go")
+    return [CACHE / "go-suite"]
+
+
+def prepare_js():
+    folder = CACHE / "js"
+    if not (folder / "node_modules/kafkajs").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HERE / "js/package.json", folder)
+        sh("npm", "install", "--silent", "--no-audit", "--no-fund", cwd=folder)
+    shutil.copy(HERE / "js/suite.js", folder)
+    return ["node", folder / "suite.js"]
+
+
+def prepare_rdkafka():
+    sh("cmake", "--preset", "release", cwd=ROOT)
+    sh("cmake", "--build", "build/release", "--target", "rdkafka_suite", cwd=ROOT)
+    return [ROOT / "build/release/rdkafka_suite"]
+
+
+SUITES = {
+    "raw": lambda: ["python3", HERE / "raw/suite.py"],
+    "kcat": lambda: ["python3", HERE / "raw/kcat_suite.py"],
+    "rdkafka": prepare_rdkafka,
+    "python": prepare_python,
+    "java": prepare_java,
+    "go": prepare_go,
+    "js": prepare_js,
+}
+
+
+def run(name, command, against):
+    environment = {**os.environ, "KLAMM_LIBS": str(LIBS)}
+    broker = None
+    if against in ("klamm", "kafka"):
+        broker = Broker(against)
+        broker.start()
+        environment.update(BOOTSTRAP=broker.address, BROKER_CTL=f"{sys.executable} {HERE}/broker.py {broker.state_file}")
+    else:
+        environment["BOOTSTRAP"] = against
+    environment["AGAINST"] = against
+    try:
+        done = subprocess.run([str(c) for c in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=900)
+        output, code, errors = done.stdout, done.returncode, done.stderr
+    except subprocess.TimeoutExpired as late:
+        output, code, errors = (late.stdout or b"").decode(), 124, "the suite ran into its time limit"
+    finally:
+        if broker:
+            # The suite may have restarted it.
+            broker.pid = Broker(None, state=__import__("json").loads(pathlib.Path(broker.state_file).read_text())).pid
+            broker.kill()
+            if "KLAMM_KEEP" not in os.environ:
+                shutil.rmtree(broker.folder, ignore_errors=True)
+    passed = len(re.findall(r"^ok ", output, re.M))
+    failed = len(re.findall(r"^not ok ", output, re.M))
+    if code != 0 and failed == 0:
+        failed = 1
+        output += f"not ok {name} ended with {code}: {errors[-2000:]}\n"
+    for line in output.splitlines():
+        if line.startswith(("not ok", "  ")):
+            print("   ", line)
+    return passed, failed
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("suites", nargs="*")
+    parser.add_argument("--against", default="klamm")
+    args = parser.parse_args()
+    CACHE.mkdir(parents=True, exist_ok=True)
+    java_jars()
+    total_passed = total_failed = 0
+    for name in args.suites or SUITES:
+        started = time.monotonic()
+        print(f"== {name} against {args.against} ", end="", flush=True)
+        try:
+            passed, failed = run(name, SUITES[name](), args.against)
+        except Exception as error:  # a suite that cannot be prepared is a failure, not an end
+            passed, failed = 0, 1
+            print(f"\n    not ok {name}: {error}")
+        print(f"{passed} passed, {failed} failed ({time.monotonic() - started:.1f} s)", flush=True)
+        total_passed += passed
+        total_failed += failed
+    print(f"interop: {total_passed} passed, {total_failed} failed")
+    sys.exit(1 if total_failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+#include "replication/raft/quorum.h"
+
+#include <catch2/catch.hpp>
+
+#include "protocol/generated/topic_record.h"
+#include "storage/env/sim_disk.h"
+
+using namespace klamm;
+using namespace klamm::replication;
+
+namespace {
+
+Result<std::unique_ptr<Quorum>> open(storage::Disk& disk, bool clean = false) {
+  static storage::SimClock clock;
+  return Quorum::open(disk, clock, {.folder = "/d/__cluster_metadata-0", .node_id = 1, .clean = clean});
+}
+
+Bytes topic(const std::string& name, uint64_t id) {
+  protocol::TopicRecord record;
+  record.name = name;
+  record.topic_id = {0, id};
+  return to_record(record, 0);
+}
+
+}  // namespace
+
+TEST_CASE("an empty folder is formatted and starts with the features of the release") {
+  storage::SimDisk disk;
+  auto quorum = open(disk);
+  REQUIRE(quorum.has_value());
+  CHECK((*quorum)->image()->features.at("metadata.version") == 33);
+  CHECK((*quorum)->image()->config(ConfigResource::kBroker, "").at("min.insync.replicas") == "1");
+  CHECK(disk.exists("/d/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"));
+  // The same form as the reference's, byte for byte.
+  CHECK(*disk.read_file("/d/__cluster_metadata-0/quorum-state") ==
+        R"({"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1}],"data_version":0})");
+}
+
+TEST_CASE("every start is a new epoch, and the image comes back from the log") {
+  storage::SimDisk disk;
+  {
+    auto quorum = *open(disk);
+    REQUIRE(quorum->append({topic("a", 1), topic("b", 2)}).has_value());
+    CHECK(quorum->epoch() == 1);
+  }
+  auto quorum = *open(disk);
+  CHECK(quorum->epoch() == 2);
+  CHECK(quorum->image()->topic("a") != nullptr);
+  CHECK(quorum->image()->topic("b") != nullptr);
+}
+
+TEST_CASE("a committed change survives a power cut") {
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    storage::SimDisk disk(seed);
+    {
+      auto quorum = *open(disk);
+      REQUIRE(quorum->append({topic("a", 1)}).has_value());
+    }
+    disk.cut_power();
+    auto quorum = open(disk);
+    REQUIRE(quorum.has_value());
+    CHECK((*quorum)->image()->topic("a") != nullptr);
+  }
+}
+
+TEST_CASE("the observer sees the image before and after") {
+  storage::SimDisk disk;
+  auto quorum = *open(disk);
+  int calls = 0;
+  quorum->observe([&](const ImagePtr& before, const ImagePtr& now) {
+    ++calls;
+    CHECK(before->topic("a") == nullptr);
+    CHECK(now->topic("a") != nullptr);
+  });
+  REQUIRE(quorum->append({topic("a", 1)}).has_value());
+  CHECK(calls == 1);
+}
+
+TEST_CASE("a record that does not apply changes nothing") {
+  storage::SimDisk disk;
+  auto quorum = *open(disk);
+  const int64_t end = quorum->end_offset();
+  CHECK_FALSE(quorum->append({topic("a", 1), Bytes::copy_of("\x01")}).has_value());
+  CHECK(quorum->end_offset() == end);
+  CHECK(quorum->image()->topic("a") == nullptr);
+}
