@@ -458,7 +458,7 @@ public final class Suite {
   }
 
   static int tool(String main, File in, File out, String... args) throws Exception {
-    List<String> command = new ArrayList<>(List.of("java", "-Xmx256m", "-cp", System.getProperty("java.class.path"), main));
+    List<String> command = new ArrayList<>(List.of("java", "-Xmx256m", "-cp", System.getenv("KLAMM_LIBS").replace("/libs", "/tools-libs") + "/*:" + System.getenv("KLAMM_LIBS") + "/*", main));
     command.addAll(List.of(args));
     ProcessBuilder builder = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD);
     builder.redirectInput(in == null ? ProcessBuilder.Redirect.PIPE : ProcessBuilder.Redirect.from(in));
