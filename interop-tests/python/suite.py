@@ -226,9 +226,13 @@ def nothing_acknowledged_is_lost_by_a_kill_in_the_middle():
     def run():
         i = 0
         while not done.is_set():
-            p.produce(topic, b"%d" % i, on_delivery=lambda e, m: acknowledged.add(int(m.value())) if e is None else None)
+            try:
+                p.produce(topic, b"%d" % i, on_delivery=lambda e, m: acknowledged.add(int(m.value())) if e is None else None)
+                i += 1
+            except BufferError:  # the broker takes its time to come back
+                p.poll(0.1)
+                continue
             p.poll(0)
-            i += 1
             if i % 50 == 0:
                 time.sleep(0.002)
     writer = threading.Thread(target=run)
