@@ -98,7 +98,7 @@ def unknown_apis_and_versions_close_the_connection():
 @test
 def an_unknown_version_of_api_versions_is_answered_with_version_0():
     s = connect()
-    s.sendall(frame(header(18, 99)))
+    s.sendall(frame(header(18, 99, flexible=True) + b"\x01\x01\x00"))
     answer = receive(s)
     equal(struct.unpack(">ih", answer[:6]), (7, 35), "correlation id and UNSUPPORTED_VERSION")
     equal(answer[6:], struct.pack(">ihhh", 1, 18, 0, 5), "the versions of ApiVersions itself")
@@ -170,7 +170,8 @@ def corrupt_batches_get_kafkas_error_codes_and_write_nothing():
         (batch(count=2, records=bytes([0x14, 0, 0, 0, 1, 6]) + b"abc" + b"\0"), 87, "fewer records than said"),
         (batch(base_offset=5), 87, "a base offset of its own"),
         (batch(attributes=0x20), 87, "a control batch"),
-        (batch(magic=7), 87, "an unknown magic"),
+        (batch(magic=7), 2, "an unknown magic"),
+        (batch(magic=1), 87, "an old magic"),
         (batch() + batch(), 87, "two batches"),
     ]
     for data, code, what in cases:

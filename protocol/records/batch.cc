@@ -47,8 +47,9 @@ Result<BatchView> BatchView::parse(std::span<const uint8_t> bytes) {
   if (bytes.size() < kBatchPrefixSize + 5) {
     return fail(ErrorCode::kCorruptMessage, "the batch is shorter than its header");
   }
-  if (static_cast<int8_t>(bytes[16]) != kMagic) {
-    return fail(ErrorCode::kInvalidRecord, "the batch's magic is not 2");
+  // Formats 0 and 1 were real once; anything else is damage.
+  if (const auto magic = static_cast<int8_t>(bytes[16]); magic != kMagic) {
+    return fail(magic == 0 || magic == 1 ? ErrorCode::kInvalidRecord : ErrorCode::kCorruptMessage, "the batch's magic is not 2");
   }
   const auto length = load<int32_t>(bytes.data() + 8);
   if (length < static_cast<int32_t>(kBatchHeaderSize - kBatchPrefixSize) ||

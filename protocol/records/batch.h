@@ -22,8 +22,8 @@ inline constexpr int64_t kNoTimestamp = -1;
 // Does not own the bytes. Every accessor is valid once parse() has returned the view.
 class BatchView {
  public:
-  // The batch at the front of `bytes`. CORRUPT_MESSAGE when the length is impossible or the batch is cut off,
-  // INVALID_RECORD when its magic is not 2.
+  // The batch at the front of `bytes`. CORRUPT_MESSAGE when the length is impossible, the batch is cut off or
+  // its magic was never one, INVALID_RECORD when it is of format 0 or 1.
   static Result<BatchView> parse(std::span<const uint8_t> bytes);
 
   size_t size() const { return kBatchPrefixSize + static_cast<size_t>(load<int32_t>(at_ + 8)); }

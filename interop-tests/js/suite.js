@@ -1,0 +1,145 @@
+// kafkajs against the broker named by BOOTSTRAP. kafkajs itself knows no compression but gzip.
+const { Kafka, CompressionTypes, logLevel } = require('kafkajs');
+const { execFileSync } = require('child_process');
+
+const kafka = new Kafka({
+  clientId: 'js', brokers: [process.env.BOOTSTRAP], logLevel: logLevel.NOTHING,
+  retry: { initialRetryTime: 50, retries: 30, maxRetryTime: 500 },
+});
+const name = () => 'js-' + Math.random().toString(16).slice(2, 10);
+const ctl = (action) => {
+  const words = process.env.BROKER_CTL.split(' ').concat(action);
+  execFileSync(words[0], words.slice(1));
+};
+const equal = (got, want, what = '') => {
+  if (JSON.stringify(got) !== JSON.stringify(want)) throw new Error(`${what} is ${JSON.stringify(got)}, not ${JSON.stringify(want)}`);
+};
+const eventually = async (check, what) => {
+  const end = Date.now() + 40000;
+  while (!(await check())) {
+    if (Date.now() > end) throw new Error(`${what} did not come true`);
+    await new Promise((r) => setTimeout(r, 50));
+  }
+};
+const withAdmin = async (work) => {
+  const admin = kafka.admin();
+  await admin.connect();
+  try { return await work(admin); } finally { await admin.disconnect(); }
+};
+const create = (topic, numPartitions = 1, configEntries = []) =>
+  withAdmin((a) => a.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] }));
+const produce = async (topic, messages, options = {}, config = {}) => {
+  const producer = kafka.producer(config);
+  await producer.connect();
+  try { return await producer.send({ topic, messages, ...options }); } finally { await producer.disconnect(); }
+};
+const values = (from, to) => Array.from({ length: to - from }, (_, i) => ({ key: `k${from + i}`, value: String(from + i), headers: { h: 'x' } }));
+const read = async (topic, count, groupId = name(), seen = []) => {
+  const consumer = kafka.consumer({ groupId, sessionTimeout: 10000, heartbeatInterval: 500 });
+  await consumer.connect();
+  await consumer.subscribe({ topics: [topic], fromBeginning: true });
+  await consumer.run({ eachMessage: async ({ message }) => { seen.push(message); } });
+  await eventually(() => seen.length >= count, `${count} messages`);
+  await consumer.disconnect();
+  return seen;
+};
+
+const tests = {
+  async topics_are_created_described_grown_and_deleted() {
+    const topic = name();
+    equal(await create(topic, 3), true, 'creation');
+    equal(await create(topic, 3), false, 'a second creation');
+    await withAdmin(async (a) => {
+      equal((await a.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length, 3, 'partitions');
+      await a.createPartitions({ topicPartitions: [{ topic, count: 5 }] });
+      equal((await a.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length, 5, 'partitions');
+      await a.deleteTopics({ topics: [topic] });
+      await eventually(async () => !(await a.listTopics()).includes(topic), 'the deletion');
+    });
+  },
+  async records_round_trip_plain_and_gzipped() {
+    for (const compression of [CompressionTypes.None, CompressionTypes.GZIP]) {
+      const topic = name();
+      await create(topic);
+      await produce(topic, values(0, 300), { compression });
+      const got = await read(topic, 300);
+      equal(got.map((m) => m.value.toString()), values(0, 300).map((m) => m.value), 'values');
+      equal(got[7].key.toString() + got[7].headers.h.toString(), 'k7x', 'key and header');
+    }
+  },
+  async offsets_are_found_by_time() {
+    const topic = name();
+    await create(topic);
+    const base = Date.now() - 100000;
+    await produce(topic, Array.from({ length: 50 }, (_, i) => ({ value: 'v', timestamp: String(base + i * 1000) })));
+    // One batch holds them all; the broker must look inside.
+    const found = await withAdmin((a) => a.fetchTopicOffsetsByTimestamp(topic, base + 20500));
+    equal(found[0].offset, '21', 'offset');
+  },
+  async a_group_resumes_over_stop_and_kill() {
+    for (const action of ['stop', 'kill']) {
+      const topic = name();
+      const group = name();
+      await create(topic);
+      await produce(topic, values(0, 50));
+      await read(topic, 50, group);
+      ctl(action);
+      ctl('start');
+      await produce(topic, values(50, 100));
+      const rest = await read(topic, 50, group);
+      equal(rest.map((m) => m.value.toString()), values(50, 100).map((m) => m.value), `values after ${action}`);
+    }
+  },
+  async two_members_share_and_one_leaves() {
+    const topic = name();
+    const groupId = name();
+    await create(topic, 4);
+    const shares = [0, 0];
+    const open = async (i) => {
+      const consumer = kafka.consumer({ groupId, sessionTimeout: 10000, heartbeatInterval: 300 });
+      consumer.on(consumer.events.GROUP_JOIN, ({ payload }) => { shares[i] = (payload.memberAssignment[topic] || []).length; });
+      await consumer.connect();
+      await consumer.subscribe({ topics: [topic] });
+      await consumer.run({ eachMessage: async () => {} });
+      return consumer;
+    };
+    const a = await open(0);
+    const b = await open(1);
+    await eventually(() => shares[0] === 2 && shares[1] === 2, 'an even share');
+    await b.disconnect();
+    await eventually(() => shares[0] === 4, 'the whole for the one left');
+    await a.disconnect();
+  },
+  async an_idempotent_producer_writes_each_record_once() {
+    const topic = name();
+    await create(topic);
+    for (let i = 0; i < 3; i++) await produce(topic, values(i * 100, i * 100 + 100), { acks: -1 }, { idempotent: true, maxInFlightRequests: 1 });
+    equal((await read(topic, 300)).length, 300, 'records');
+  },
+  async a_record_too_large_is_refused() {
+    const topic = name();
+    await create(topic, 1, [{ name: 'max.message.bytes', value: '2000' }]);
+    let type = 'nothing';
+    try { await produce(topic, [{ value: 'x'.repeat(5000) }]); } catch (e) { type = e.type || (e.cause && e.cause.type); }
+    equal(type, 'MESSAGE_TOO_LARGE', 'the error');
+  },
+  async an_unknown_topic_is_unknown() {
+    let type = 'nothing';
+    try { await withAdmin((a) => a.fetchTopicMetadata({ topics: [name()] })); } catch (e) { type = e.type; }
+    equal(type, 'UNKNOWN_TOPIC_OR_PARTITION', 'the error');
+  },
+};
+
+(async () => {
+  let failed = 0;
+  for (const [title, run] of Object.entries(tests)) {
+    try {
+      await run();
+      console.log('ok', title);
+    } catch (e) {
+      failed++;
+      console.log('not ok', `${title}: ${e.message}`);
+    }
+  }
+  process.exit(failed ? 1 : 0);
+})();

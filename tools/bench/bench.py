@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""klamm beside Apache Kafka 4.4.0 on this machine, in one run: a table with ratios, and a plot.
+
+  bench.py [--quick] [--markdown FILE] [--svg FILE]
+
+Each broker runs alone, in turn, with an empty directory. CPU seconds are the broker process's own, user and system.
+"""
+import argparse
+import os
+import pathlib
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "interop-tests"))
+import broker as brokers  # noqa: E402
+
+CLIENT = ROOT / "build/release/bench_client"
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def client(*args):
+    return [float(x) for x in subprocess.run([str(CLIENT), *map(str, args)], check=True, capture_output=True, text=True).stdout.split()]
+
+
+def cpu(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def rss_mb(pid):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def create(port, topic, partitions):
+    """CreateTopics v2 by hand: both brokers take it."""
+    import socket
+    import struct
+    body = struct.pack(">hhih", 19, 2, 1, 1) + b"b" + struct.pack(">ih", 1, len(topic)) + topic.encode() + \
+        struct.pack(">ihiii?", partitions, 1, 0, 0, 30000, False)
+    with socket.create_connection(("127.0.0.1", port)) as s:
+        s.sendall(struct.pack(">i", len(body)) + body)
+        s.recv(4096)
+    time.sleep(0.5)
+
+
+def measure(kind, megabytes):
+    out = {}
+
+    def note(name, value):
+        out[name] = value
+        print(f"  {kind:6} {name:58} {value:12.3f}", flush=True)
+    broker = brokers.Broker(kind)
+    if kind == "kafka":  # formatting is not starting
+        subprocess.run(["java", "-cp", f"{brokers.LIBS}/*", "kafka.tools.StorageTool", "format", "-t", brokers.CLUSTER_ID,
+                        "-c", broker.properties], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    starts = []
+    for _ in range(3):
+        began = time.monotonic()
+        process = subprocess.Popen(broker.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                   env={**os.environ, "CLUSTER_ID": brokers.CLUSTER_ID})
+        while not broker.answers():
+            time.sleep(0.0005)
+        starts.append((time.monotonic() - began) * 1000)
+        process.terminate()
+        process.wait()
+    note("start: exec to first Metadata answer, ms", sorted(starts)[1])
+    broker.start()
+    time.sleep(5)
+    note("idle memory (RSS), MB", rss_mb(broker.pid))
+    for partitions in (1, 16):
+        for acks in (1, -1):
+            topic = f"p{partitions}a{acks + 2}"
+            create(broker.port, topic, partitions)
+            client("produce", broker.port, topic, partitions, acks, max(megabytes // 5, 20), 16384, 1024)  # warm
+            before = cpu(broker.pid)
+            seconds, size = client("produce", broker.port, topic, partitions, acks, megabytes, 16384, 1024)
+            what = f"{partitions} partition{'s' if partitions > 1 else ''}, acks={'all' if acks < 0 else acks}"
+            note(f"produce MB/s ({what})", size / 1e6 / seconds)
+            note(f"produce CPU s/GB ({what})", (cpu(broker.pid) - before) / (size / 1e9))
+        before = cpu(broker.pid)
+        seconds, size = client("fetch", broker.port, topic, partitions)
+        note(f"fetch MB/s ({partitions} partition{'s' if partitions > 1 else ''})", size / 1e6 / seconds)
+        note(f"fetch CPU s/GB ({partitions} partition{'s' if partitions > 1 else ''})", (cpu(broker.pid) - before) / (size / 1e9))
+    create(broker.port, "latency", 1)
+    client("latency", broker.port, "latency", 200, 2)
+    create(broker.port, "latency2", 1)
+    p50, p99, p999 = client("latency", broker.port, "latency2", 200, 10)
+    note("produce to consume p50, ms (200/s, acks=all)", p50)
+    note("produce to consume p99, ms", p99)
+    note("produce to consume p99.9, ms", p999)
+    for connections in (1, 64):
+        client("requests", broker.port, connections, 2)
+        note(f"small requests/s ({connections} connection{'s' if connections > 1 else ''})", client("requests", broker.port, connections, 4)[0])
+    base = rss_mb(broker.pid)
+    holder = subprocess.Popen([str(CLIENT), "idle", str(broker.port), "2000"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    holder.stdout.readline()
+    time.sleep(1)
+    note("memory per idle connection, KB (2,000 of them)", max((rss_mb(broker.pid) - base) * 1024 / 2000, 0.0))
+    holder.stdin.close()
+    holder.wait()
+    broker.kill()
+    return out
+
+
+def plot(names, ours, theirs, path):
+    """Bars on a logarithmic scale: how many times better klamm is."""
+    import math
+    gains = [(n, theirs[n] / ours[n] if less_is_better(n) and ours[n] else ours[n] / theirs[n] if theirs[n] and not less_is_better(n) else 1) for n in names]
+    width, row = 860, 22
+    scale = 420 / max(math.log10(max(g for _, g in gains) + 1), 1)
+    lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{row * len(gains) + 50}" font-family="sans-serif" font-size="12">',
+             '<rect width="100%" height="100%" fill="white"/>',
+             '<text x="10" y="20" font-size="14">klamm beside Apache Kafka 4.4.0: times better (logarithmic)</text>']
+    for i, (name, gain) in enumerate(gains):
+        y = 34 + i * row
+        length = max(math.log10(max(gain, 1)) * scale, 2)
+        colour = "#2a7f62" if gain >= 1 else "#b3413b"
+        lines.append(f'<text x="330" y="{y + 13}" text-anchor="end">{name.replace("<", "&lt;")}</text>'
+                     f'<rect x="340" y="{y}" width="{length:.0f}" height="{row - 6}" fill="{colour}"/>'
+                     f'<text x="{346 + length:.0f}" y="{y + 13}">{gain:.1f}x</text>')
+    path.write_text("\n".join(lines + ["</svg>\n"]))
+
+
+def less_is_better(name):
+    return "MB/s" not in name and "requests/s" not in name
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--quick", action="store_true", help="a fifth of the data")
+    parser.add_argument("--markdown", type=pathlib.Path)
+    parser.add_argument("--svg", type=pathlib.Path)
+    args = parser.parse_args()
+    if not brokers.LIBS.exists():
+        subprocess.run(["mvn", "-q", "-B", "-f", str(ROOT / "interop-tests/java/pom.xml"), "package"], check=True)
+    megabytes = 200 if args.quick else 1000
+    theirs = measure("kafka", megabytes)
+    ours = measure("klamm", megabytes)
+    table = ["| | Apache Kafka 4.4.0 | klamm | klamm / Kafka |", "|---|---:|---:|---:|"]
+    for name in theirs:
+        ratio = ours[name] / theirs[name] if theirs[name] else float("nan")
+        table.append(f"| {name} | {theirs[name]:,.2f} | {ours[name]:,.2f} | {ratio:.3f} |")
+    print("\n".join(table))
+    if args.markdown:
+        args.markdown.write_text("\n".join(table) + "\n")
+    if args.svg:
+        plot(list(theirs), ours, theirs, args.svg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,328 @@
+// The load of tools/bench: plain blocking sockets and batches made beforehand, so that the client costs little and the
+// same for both brokers. Prints one line of numbers for each mode.
+//
+//   bench_client produce  PORT TOPIC PARTITIONS ACKS MEGABYTES BATCH_BYTES RECORD_BYTES
+//   bench_client fetch    PORT TOPIC PARTITIONS
+//   bench_client latency  PORT TOPIC RECORDS_PER_S SECONDS
+//   bench_client requests PORT CONNECTIONS SECONDS
+//   bench_client idle     PORT CONNECTIONS            (until standard input ends)
+#include <arpa/inet.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "protocol/generated/api_versions_request.h"
+#include "protocol/generated/fetch_request.h"
+#include "protocol/generated/fetch_response.h"
+#include "protocol/generated/produce_request.h"
+#include "protocol/generated/produce_response.h"
+#include "protocol/generated/request_header.h"
+#include "protocol/records/builder.h"
+
+namespace {
+
+using namespace klamm::protocol;
+using Clock = std::chrono::steady_clock;
+
+[[noreturn]] void die(const std::string& why) {
+  std::fprintf(stderr, "bench_client: %s\n", why.c_str());
+  std::exit(1);
+}
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+class Connection {
+ public:
+  explicit Connection(int port) {
+    fd_ = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    if (::connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+      die("cannot connect");
+    }
+    const int on = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  Connection(Connection&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  ~Connection() {
+    if (fd_ >= 0) {
+      ::close(fd_);
+    }
+  }
+  int fd() const { return fd_; }
+
+  void send(std::span<const uint8_t> bytes) {
+    while (!bytes.empty()) {
+      const ssize_t put = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (put <= 0) {
+        die("the broker closed the connection");
+      }
+      bytes = bytes.subspan(static_cast<size_t>(put));
+    }
+  }
+  Bytes receive() {
+    uint8_t length[4];
+    fill(length, 4);
+    Bytes body = Bytes::allocate(static_cast<size_t>(load<int32_t>(length)));
+    fill(body.mutable_data(), body.size());
+    return body;
+  }
+
+ private:
+  void fill(uint8_t* into, size_t size) {
+    while (size > 0) {
+      const ssize_t got = ::recv(fd_, into, size, 0);
+      if (got <= 0) {
+        die("the broker closed the connection");
+      }
+      into += got;
+      size -= static_cast<size_t>(got);
+    }
+  }
+  int fd_;
+};
+
+template <class Request>
+Bytes frame(const Request& request, int16_t version) {
+  Writer out;
+  out.fixed<int32_t>(0);
+  RequestHeader header;
+  header.request_api_key = Request::kKey;
+  header.request_api_version = version;
+  header.correlation_id = 1;
+  header.client_id = "bench";
+  header.encode(out, version >= Request::kFlexibleFrom ? 2 : 1);
+  request.encode(out, version);
+  Bytes bytes = out.flatten();
+  store(bytes.mutable_data(), static_cast<int32_t>(bytes.size() - 4));
+  return bytes;
+}
+
+template <class Response>
+Response answer(Connection& connection, int16_t version) {
+  Reader in(connection.receive());
+  in.fixed<int32_t>();
+  if (version >= Response::kFlexibleFrom) {
+    in.uvarint();
+  }
+  Response response;
+  response.decode(in, version);
+  if (!in.ok()) {
+    die("an answer cannot be read");
+  }
+  return response;
+}
+
+int64_t now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+Bytes make_batch(size_t batch_bytes, size_t record_bytes) {
+  BatchBuilder builder({});
+  const std::string value(record_bytes, 'v');
+  for (size_t size = 0; size < batch_bytes; size += record_bytes) {
+    builder.add(now_ms(), std::nullopt, std::span(reinterpret_cast<const uint8_t*>(value.data()), value.size()));
+  }
+  return builder.build();
+}
+
+Bytes produce_frame(const std::string& topic, int partition, int16_t acks, const Bytes& batch) {
+  ProduceRequest request;
+  request.acks = acks;
+  request.timeout_ms = 30'000;
+  request.topic_data.push_back({.name = topic, .partition_data = {{.index = partition, .records = Payload(batch)}}});
+  return frame(request, 9);
+}
+
+void check(const ProduceResponse& response) {
+  const auto& partition = response.responses.at(0).partition_responses.at(0);
+  if (partition.error_code != klamm::ErrorCode::kNone) {
+    die("a produce failed: " + std::string(name_of(partition.error_code)));
+  }
+}
+
+void produce(int port, const std::string& topic, int partitions, int16_t acks, int64_t megabytes, size_t batch_bytes, size_t record_bytes) {
+  constexpr int kInFlight = 5;
+  Connection connection(port);
+  const Bytes batch = make_batch(batch_bytes, record_bytes);
+  std::vector<Bytes> frames;
+  for (int i = 0; i < partitions; ++i) {
+    frames.push_back(produce_frame(topic, i, acks, batch));
+  }
+  const int64_t count = megabytes * 1'000'000 / static_cast<int64_t>(batch.size());
+  const auto start = Clock::now();
+  int64_t answered = 0;
+  for (int64_t sent = 0; sent < count; ++sent) {
+    connection.send(frames[static_cast<size_t>(sent) % frames.size()].span());
+    if (sent - answered >= kInFlight) {
+      check(answer<ProduceResponse>(connection, 9));
+      ++answered;
+    }
+  }
+  for (; answered < count; ++answered) {
+    check(answer<ProduceResponse>(connection, 9));
+  }
+  std::printf("%.6f %lld\n", seconds_since(start), static_cast<long long>(count * static_cast<int64_t>(batch.size())));
+}
+
+FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets, int32_t wait_ms) {
+  FetchRequest request;
+  request.max_wait_ms = wait_ms;
+  request.min_bytes = 1;
+  request.max_bytes = 50 << 20;
+  auto& out = request.topics.emplace_back();
+  out.topic = topic;
+  for (const auto& [partition, offset] : offsets) {
+    out.partitions.push_back({.partition = partition, .fetch_offset = offset, .partition_max_bytes = 1 << 20});
+  }
+  return request;
+}
+
+// Moves the offsets behind the batches that came whole; returns the bytes.
+int64_t advance(const FetchResponse& response, std::map<int, int64_t>& offsets) {
+  int64_t bytes = 0;
+  for (const auto& topic : response.responses) {
+    for (const auto& partition : topic.partitions) {
+      if (partition.error_code != klamm::ErrorCode::kNone) {
+        die("a fetch failed: " + std::string(name_of(partition.error_code)));
+      }
+      const Bytes records = partition.records ? partition.records->bytes() : Bytes();
+      std::span<const uint8_t> left = records.span();
+      while (const auto batch = left.size() < 17 ? klamm::Result<BatchView>(klamm::fail(klamm::ErrorCode::kNone, "")) : BatchView::parse(left)) {
+        offsets[partition.partition_index] = batch->next_offset();
+        bytes += static_cast<int64_t>(batch->size());
+        left = left.subspan(batch->size());
+      }
+    }
+  }
+  return bytes;
+}
+
+void fetch(int port, const std::string& topic, int partitions) {
+  Connection connection(port);
+  std::map<int, int64_t> offsets;
+  for (int i = 0; i < partitions; ++i) {
+    offsets[i] = 0;
+  }
+  const auto start = Clock::now();
+  int64_t total = 0;
+  while (true) {
+    connection.send(frame(fetch_request(topic, offsets, 0), 11).span());
+    const int64_t bytes = advance(answer<FetchResponse>(connection, 11), offsets);
+    if (bytes == 0) {
+      break;
+    }
+    total += bytes;
+  }
+  std::printf("%.6f %lld\n", seconds_since(start), static_cast<long long>(total));
+}
+
+void latency(int port, const std::string& topic, int rate, int seconds) {
+  std::vector<double> delays;
+  const int count = rate * seconds;
+  std::vector<Clock::time_point> sent(static_cast<size_t>(count));
+  std::thread reader([&] {
+    Connection connection(port);
+    std::map<int, int64_t> offsets = {{0, 0}};
+    int64_t seen = 0;
+    while (seen < count) {
+      connection.send(frame(fetch_request(topic, offsets, 500), 11).span());
+      advance(answer<FetchResponse>(connection, 11), offsets);
+      const auto now = Clock::now();
+      for (; seen < offsets[0]; ++seen) {
+        delays.push_back(std::chrono::duration<double, std::milli>(now - sent[static_cast<size_t>(seen)]).count());
+      }
+    }
+  });
+  Connection connection(port);
+  const Bytes request = produce_frame(topic, 0, -1, make_batch(1024, 1024));
+  const auto start = Clock::now();
+  for (int i = 0; i < count; ++i) {
+    std::this_thread::sleep_until(start + std::chrono::microseconds(1'000'000LL * i / rate));
+    sent[static_cast<size_t>(i)] = Clock::now();
+    connection.send(request.span());
+    check(answer<ProduceResponse>(connection, 9));
+  }
+  reader.join();
+  std::sort(delays.begin(), delays.end());
+  const auto at = [&](double q) { return delays[static_cast<size_t>(q * static_cast<double>(delays.size() - 1))]; };
+  std::printf("%.4f %.4f %.4f\n", at(0.5), at(0.99), at(0.999));
+}
+
+void requests(int port, int connections, int seconds) {
+  std::vector<Connection> all;
+  std::vector<pollfd> polls;
+  for (int i = 0; i < connections; ++i) {
+    all.emplace_back(port);
+    polls.push_back({all.back().fd(), POLLIN, 0});
+  }
+  const Bytes request = frame(ApiVersionsRequest{}, 0);
+  for (auto& connection : all) {
+    connection.send(request.span());
+  }
+  const auto start = Clock::now();
+  int64_t answered = 0;
+  while (seconds_since(start) < seconds) {
+    ::poll(polls.data(), polls.size(), 1000);
+    for (size_t i = 0; i < polls.size(); ++i) {
+      if ((polls[i].revents & POLLIN) != 0) {
+        all[i].receive();
+        ++answered;
+        all[i].send(request.span());
+      }
+    }
+  }
+  std::printf("%.1f\n", static_cast<double>(answered) / seconds_since(start));
+}
+
+void idle(int port, int connections) {
+  std::vector<Connection> all;
+  const Bytes request = frame(ApiVersionsRequest{}, 0);
+  for (int i = 0; i < connections; ++i) {
+    all.emplace_back(port);
+    all.back().send(request.span());
+    all.back().receive();
+  }
+  std::printf("ready\n");
+  std::fflush(stdout);
+  char byte = 0;
+  while (::read(0, &byte, 1) > 0) {
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const std::vector<std::string> args(argv + 1, argv + argc);
+  const auto number = [&](size_t i) { return std::stoi(args.at(i)); };
+  if (args.size() < 3) {
+    die("see the head of bench_client.cc for the arguments");
+  }
+  const std::string& mode = args[0];
+  if (mode == "produce") {
+    produce(number(1), args.at(2), number(3), static_cast<int16_t>(number(4)), number(5), static_cast<size_t>(number(6)), static_cast<size_t>(number(7)));
+  } else if (mode == "fetch") {
+    fetch(number(1), args.at(2), number(3));
+  } else if (mode == "latency") {
+    latency(number(1), args.at(2), number(3), number(4));
+  } else if (mode == "requests") {
+    requests(number(1), number(2), number(3));
+  } else if (mode == "idle") {
+    idle(number(1), number(2));
+  } else {
+    die("unknown mode " + mode);
+  }
+  return 0;
+}
