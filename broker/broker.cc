@@ -20,7 +20,8 @@ constexpr const char* kMetadataFolder = "/__cluster_metadata-0";
 constexpr int64_t kProducerIdBlock = 1000;
 constexpr int8_t kUnfence = -1;
 
-RegisterBrokerRecord registration(const BrokerConfig& config, const Uuid& incarnation, int64_t epoch, const std::vector<std::unique_ptr<LogDir>>& dirs) {
+RegisterBrokerRecord registration(const BrokerConfig& config, const Uuid& incarnation,
+                                  int64_t epoch, const std::vector<std::unique_ptr<LogDir>>& dirs) {
   RegisterBrokerRecord record;
   record.broker_id = config.node_id();
   record.incarnation_id = incarnation;
@@ -30,10 +31,15 @@ RegisterBrokerRecord registration(const BrokerConfig& config, const Uuid& incarn
     record.rack = *rack;
   }
   for (const Endpoint& endpoint : config.advertised()) {
-    record.end_points.push_back({.name = endpoint.name, .host = endpoint.host, .port = endpoint.port, .security_protocol = 0});
+    record.end_points.push_back({.name = endpoint.name,
+                                 .host = endpoint.host,
+                                 .port = endpoint.port,
+                                 .security_protocol = 0});
   }
   for (const auto& feature : replication::kFeatures) {
-    record.features.push_back({.name = feature.name, .min_supported_version = feature.level_min, .max_supported_version = feature.level_max});
+    record.features.push_back({.name = feature.name,
+                               .min_supported_version = feature.level_min,
+                               .max_supported_version = feature.level_max});
   }
   for (const auto& dir : dirs) {
     record.log_dirs.push_back(dir->directory_id());
@@ -46,14 +52,17 @@ RegisterControllerRecord controller_registration(int32_t id, const Uuid& incarna
   record.controller_id = id;
   record.incarnation_id = incarnation;
   for (const auto& feature : replication::kFeatures) {
-    record.features.push_back({.name = feature.name, .min_supported_version = feature.level_min, .max_supported_version = feature.level_max});
+    record.features.push_back({.name = feature.name,
+                               .min_supported_version = feature.level_min,
+                               .max_supported_version = feature.level_max});
   }
   return record;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<Broker>> Broker::open(Environment environment, BrokerConfig config, const std::string& cluster_id) {
+Result<std::unique_ptr<Broker>> Broker::open(Environment environment, BrokerConfig config,
+                                             const std::string& cluster_id) {
   std::unique_ptr<Broker> broker(new Broker(environment, std::move(config)));
   TRY_VOID(broker->open_dirs(cluster_id));
   const LogDir& metadata_dir = *broker->dirs_.front();
@@ -61,12 +70,17 @@ Result<std::unique_ptr<Broker>> Broker::open(Environment environment, BrokerConf
                                                  {.folder = metadata_dir.path() + kMetadataFolder,
                                                   .node_id = broker->config_.node_id(),
                                                   .clean = metadata_dir.was_clean()}));
-  broker->replicas_ = std::make_unique<Replicas>(environment.disk, environment.clock, environment.random, broker->config_, broker->dirs_);
-  broker->quorum_->observe([replicas = broker->replicas_.get()](const ImagePtr& before, const ImagePtr& now) { replicas->follow(before, now); });
+  broker->replicas_ = std::make_unique<Replicas>(
+      environment.disk, environment.clock, environment.random, broker->config_, broker->dirs_);
+  broker->quorum_->observe(
+      [replicas = broker->replicas_.get()](const ImagePtr& before, const ImagePtr& now) {
+        replicas->follow(before, now);
+      });
   TRY_VOID(broker->replicas_->load(broker->image()));
   TRY_VOID(broker->register_node());
   broker->groups_ = std::make_unique<GroupCoordinator>(
-      broker->config_, *broker->replicas_, broker->timers_, environment.clock, environment.random, [raw = broker.get()] {
+      broker->config_, *broker->replicas_, broker->timers_, environment.clock, environment.random,
+      [raw = broker.get()] {
         const auto topic = raw->image()->topic(kOffsetsTopic);
         return topic == nullptr ? 0 : static_cast<int32_t>(topic->partitions.size());
       });
@@ -77,11 +91,13 @@ Result<> Broker::open_dirs(const std::string& wanted_id) {
   storage::LogDirIdentity identity{wanted_id, config_.node_id()};
   auto paths = config_.log_dirs();
   // The metadata log's directory comes first.
-  if (const std::string* metadata = config_.find("metadata.log.dir"); metadata != nullptr && !metadata->empty()) {
+  if (const std::string* metadata = config_.find("metadata.log.dir");
+      metadata != nullptr && !metadata->empty()) {
     std::erase(paths, *metadata);
     paths.insert(paths.begin(), *metadata);
   }
-  if (identity.cluster_id.empty() && !environment_.disk.exists(paths.front() + "/meta.properties")) {
+  if (identity.cluster_id.empty() &&
+      !environment_.disk.exists(paths.front() + "/meta.properties")) {
     identity.cluster_id = storage::new_uuid(environment_.random).to_string();
   }
   for (const std::string& path : paths) {
@@ -95,7 +111,8 @@ Result<> Broker::open_dirs(const std::string& wanted_id) {
 
 Result<> Broker::register_node() {
   const Uuid incarnation = storage::new_uuid(environment_.random);
-  TRY_VOID(commit({to_record(controller_registration(config_.node_id(), storage::new_uuid(environment_.random)), 0)}));
+  TRY_VOID(commit({to_record(
+      controller_registration(config_.node_id(), storage::new_uuid(environment_.random)), 0)}));
   // A broker's epoch is the offset of its registration.
   broker_epoch_ = quorum_->end_offset();
   BrokerRegistrationChangeRecord unfence;
@@ -120,9 +137,11 @@ replication::TopicDefaults Broker::topic_defaults() const {
   return defaults;
 }
 
-Result<replication::TopicChange> Broker::create_topic(const replication::NewTopic& topic, bool validate_only) {
+Result<replication::TopicChange> Broker::create_topic(const replication::NewTopic& topic,
+                                                      bool validate_only) {
   TRY_VOID(check_topic_config(topic.configs));
-  TRY(auto change, replication::create_topic(*image(), topic, topic_defaults(), environment_.random));
+  TRY(auto change,
+      replication::create_topic(*image(), topic, topic_defaults(), environment_.random));
   if (!validate_only) {
     TRY_VOID(commit(change.records));
   }
@@ -136,8 +155,11 @@ bool Broker::ensure_topic(const std::string& name) {
   replication::NewTopic topic{.name = name};
   if (name == kOffsetsTopic) {
     topic.partitions = static_cast<int32_t>(config_.number("offsets.topic.num.partitions"));
-    topic.replication_factor = static_cast<int16_t>(config_.number("offsets.topic.replication.factor"));
-    topic.configs = {{"cleanup.policy", "compact"}, {"compression.type", "producer"}, {"segment.bytes", config_.get("offsets.topic.segment.bytes")}};
+    topic.replication_factor =
+        static_cast<int16_t>(config_.number("offsets.topic.replication.factor"));
+    topic.configs = {{"cleanup.policy", "compact"},
+                     {"compression.type", "producer"},
+                     {"segment.bytes", config_.get("offsets.topic.segment.bytes")}};
   }
   const auto created = create_topic(topic, false);
   if (!created) {

@@ -1,6 +1,6 @@
 #pragma once
-// The broker as one object, without sockets or threads: metadata, partitions, coordinators, sessions and timers. The
-// shard that owns it calls everything here.
+// The broker as one object, without sockets or threads: metadata, partitions, coordinators,
+// sessions and timers. The shard that owns it calls everything here.
 #include <memory>
 #include <string>
 #include <vector>
@@ -25,9 +25,10 @@ struct Environment {
 
 class Broker {
  public:
-  // Opens the log directories (formatting empty ones), takes the metadata quorum, registers this node and opens its
-  // partitions. `cluster_id` empty: that of the directories, else a new one.
-  static Result<std::unique_ptr<Broker>> open(Environment environment, BrokerConfig config, const std::string& cluster_id);
+  // Opens the log directories (formatting empty ones), takes the metadata quorum, registers this
+  // node and opens its partitions. `cluster_id` empty: that of the directories, else a new one.
+  static Result<std::unique_ptr<Broker>> open(Environment environment, BrokerConfig config,
+                                              const std::string& cluster_id);
 
   const BrokerConfig& config() const { return config_; }
   const std::string& cluster_id() const { return cluster_id_; }
@@ -43,8 +44,10 @@ class Broker {
   // Appends metadata records; the image and the partitions have followed when it returns.
   Result<> commit(const std::vector<protocol::Bytes>& records);
   // Creates a topic with Kafka's error codes; internal topics get their own settings.
-  Result<replication::TopicChange> create_topic(const replication::NewTopic& topic, bool validate_only);
-  // Creates `name` (or an internal topic) if that is allowed; true when the topic exists afterwards.
+  Result<replication::TopicChange> create_topic(const replication::NewTopic& topic,
+                                                bool validate_only);
+  // Creates `name` (or an internal topic) if that is allowed; true when the topic exists
+  // afterwards.
   bool ensure_topic(const std::string& name);
   replication::TopicDefaults topic_defaults() const;
   Result<int64_t> next_producer_id();
@@ -56,8 +59,10 @@ class Broker {
 
  private:
   Broker(Environment environment, BrokerConfig config)
-      : environment_(environment), config_(std::move(config)),
-        fetch_sessions_(static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {}
+      : environment_(environment),
+        config_(std::move(config)),
+        fetch_sessions_(
+            static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {}
   Result<> open_dirs(const std::string& cluster_id);
   Result<> register_node();
   void every(int64_t period_ms, const std::function<void()>& work);

@@ -47,16 +47,19 @@ void FetchSessions::make_room(int64_t now_ms) {
   if (sessions_.size() < sessions_max_) {
     return;
   }
-  const auto oldest = std::min_element(sessions_.begin(), sessions_.end(),
-                                       [](const auto& a, const auto& b) { return a.second.used_ms < b.second.used_ms; });
+  const auto oldest = std::min_element(
+      sessions_.begin(), sessions_.end(),
+      [](const auto& a, const auto& b) { return a.second.used_ms < b.second.used_ms; });
   if (oldest != sessions_.end() && now_ms - oldest->second.used_ms > kIdleMs) {
     sessions_.erase(oldest);
   }
 }
 
-Result<FetchSessions::Plan> FetchSessions::plan(const FetchRequest& request, storage::Random& random, int64_t now_ms) {
+Result<FetchSessions::Plan> FetchSessions::plan(const FetchRequest& request,
+                                                storage::Random& random, int64_t now_ms) {
   Plan plan;
-  const bool starts_over = request.session_epoch == kInitialEpoch || request.session_epoch == kFinalEpoch;
+  const bool starts_over =
+      request.session_epoch == kInitialEpoch || request.session_epoch == kFinalEpoch;
   if (starts_over) {
     if (request.session_id != 0) {
       sessions_.erase(request.session_id);

@@ -1,6 +1,6 @@
 #pragma once
-// Incremental fetch sessions (KIP-227): a consumer names only the partitions that changed, the broker answers only for
-// those that have news.
+// Incremental fetch sessions (KIP-227): a consumer names only the partitions that changed, the
+// broker answers only for those that have news.
 #include <cstdint>
 #include <list>
 #include <map>
@@ -52,8 +52,8 @@ class FetchSessions {
     FetchSession loose;
     bool incremental = false;  // leave out partitions without news
   };
-  // Finds out what a request wants. FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH. A full cache gives
-  // fetches without a session, as the protocol allows.
+  // Finds out what a request wants. FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH. A full
+  // cache gives fetches without a session, as the protocol allows.
   Result<Plan> plan(const protocol::FetchRequest& request, storage::Random& random, int64_t now_ms);
   FetchSession* find(int32_t id);
   size_t size() const { return sessions_.size(); }

@@ -34,8 +34,10 @@ TEST_CASE("a session remembers its partitions and counts its epochs (KIP-227)") 
   REQUIRE(second.has_value());
   CHECK(second->incremental);
   CHECK(second->session->items.size() == 3);
-  CHECK(sessions.plan(request(id, 1), random, 0).error().code == ErrorCode::kInvalidFetchSessionEpoch);
-  CHECK(sessions.plan(request(id + 1, 1), random, 0).error().code == ErrorCode::kFetchSessionIdNotFound);
+  CHECK(sessions.plan(request(id, 1), random, 0).error().code ==
+        ErrorCode::kInvalidFetchSessionEpoch);
+  CHECK(sessions.plan(request(id + 1, 1), random, 0).error().code ==
+        ErrorCode::kFetchSessionIdNotFound);
 }
 
 TEST_CASE("forgotten partitions are out, epoch -1 ends the session") {

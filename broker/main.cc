@@ -24,19 +24,25 @@ namespace {
 using namespace klamm;
 using namespace klamm::broker;
 
-// Kafka's own line layout, for there are programs that wait for certain lines: [time] LEVEL message (logger).
+// Kafka's own line layout, for there are programs that wait for certain lines: [time] LEVEL message
+// (logger).
 class KafkaLevel : public spdlog::custom_flag_formatter {
  public:
-  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& into) override {
-    static constexpr const char* kNames[] = {"TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL", "OFF"};
+  void format(const spdlog::details::log_msg& message, const std::tm&,
+              spdlog::memory_buf_t& into) override {
+    static constexpr const char* kNames[] = {"TRACE", "DEBUG", "INFO", "WARN",
+                                             "ERROR", "FATAL", "OFF"};
     const std::string_view name = kNames[message.level];
     into.append(name.data(), name.data() + name.size());
   }
-  std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<KafkaLevel>(); }
+  std::unique_ptr<custom_flag_formatter> clone() const override {
+    return std::make_unique<KafkaLevel>();
+  }
 };
 
 void set_up_log() {
-  auto logger = std::make_shared<spdlog::logger>("klamm", std::make_shared<spdlog::sinks::stdout_sink_st>());
+  auto logger =
+      std::make_shared<spdlog::logger>("klamm", std::make_shared<spdlog::sinks::stdout_sink_st>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<KafkaLevel>('*').set_pattern("[%Y-%m-%d %H:%M:%S,%e] %* %v");
   logger->set_formatter(std::move(formatter));
@@ -44,7 +50,8 @@ void set_up_log() {
   spdlog::set_default_logger(logger);
   if (const char* level = std::getenv("KAFKA_LOG4J_ROOT_LOGLEVEL")) {
     std::string name = level;
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     spdlog::set_level(spdlog::level::from_str(name));
   }
 }
@@ -53,12 +60,17 @@ void set_up_log() {
 void say_started(int32_t node_id) {
   const auto level = spdlog::get_level();
   spdlog::set_level(spdlog::level::info);
-  spdlog::info("[BrokerLifecycleManager id={}] The broker has been unfenced. Transitioning from RECOVERY to RUNNING. (org.apache.kafka.server.BrokerLifecycleManager)", node_id);
-  spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server started (kafka.server.KafkaRaftServer)", node_id);
+  spdlog::info(
+      "[BrokerLifecycleManager id={}] The broker has been unfenced. Transitioning from RECOVERY to "
+      "RUNNING. (org.apache.kafka.server.BrokerLifecycleManager)",
+      node_id);
+  spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server started (kafka.server.KafkaRaftServer)",
+               node_id);
   spdlog::set_level(level);
 }
 
-Result<ConfigMap> gather_config(storage::Disk& disk, const std::string& file, const std::vector<std::string>& overrides) {
+Result<ConfigMap> gather_config(storage::Disk& disk, const std::string& file,
+                                const std::vector<std::string>& overrides) {
   ConfigMap config;
   if (!file.empty()) {
     TRY(const std::string text, disk.read_file(file));
@@ -91,7 +103,8 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
     spdlog::debug("{} is no configuration key of Kafka's; it is ignored", name);
   }
   const char* cluster_id = std::getenv("CLUSTER_ID");
-  TRY(const auto broker, Broker::open({*disk, *clock, *random}, std::move(config), cluster_id == nullptr ? "" : cluster_id));
+  TRY(const auto broker, Broker::open({*disk, *clock, *random}, std::move(config),
+                                      cluster_id == nullptr ? "" : cluster_id));
   Shard shard(broker->timers(), *clock);
   Server server(*broker, shard);
   TRY_VOID(server.listen());
@@ -102,11 +115,13 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
     server.stop();
     shard.io().stop();
   });
-  spdlog::info("klamm {} serves cluster {} from {}", KLAMM_VERSION, broker->cluster_id(), broker->config().log_dirs().front());
+  spdlog::info("klamm {} serves cluster {} from {}", KLAMM_VERSION, broker->cluster_id(),
+               broker->config().log_dirs().front());
   say_started(broker->config().node_id());
   shard.io().run();
   TRY_VOID(broker->close());
-  spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server stopped (kafka.server.KafkaRaftServer)", broker->config().node_id());
+  spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server stopped (kafka.server.KafkaRaftServer)",
+               broker->config().node_id());
   return {};
 }
 
@@ -119,9 +134,12 @@ int main(int argc, char** argv) {
   CLI::App app("klamm: Apache Kafka's broker as one small native binary", "klamm");
   std::string file;
   std::vector<std::string> overrides;
-  app.add_option("properties", file, "server.properties; without it a working single node starts on port 9092");
-  app.add_option("--override", overrides, "key=value, stronger than the file and the environment")->allow_extra_args(false);
-  app.set_version_flag("--version", std::string("klamm ") + KLAMM_VERSION + " (protocol of Apache Kafka 4.4.0)");
+  app.add_option("properties", file,
+                 "server.properties; without it a working single node starts on port 9092");
+  app.add_option("--override", overrides, "key=value, stronger than the file and the environment")
+      ->allow_extra_args(false);
+  app.set_version_flag("--version",
+                       std::string("klamm ") + KLAMM_VERSION + " (protocol of Apache Kafka 4.4.0)");
   CLI11_PARSE(app, argc, argv);
   set_up_log();
   if (const auto result = run(file, overrides); !result) {

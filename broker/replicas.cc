@@ -49,7 +49,8 @@ Result<> Replicas::load(const ImagePtr& image) {
 }
 
 LogDir* Replicas::dir_by_id(const Uuid& id) {
-  const auto found = std::find_if(dirs_.begin(), dirs_.end(), [&](const auto& dir) { return dir->directory_id() == id; });
+  const auto found = std::find_if(dirs_.begin(), dirs_.end(),
+                                  [&](const auto& dir) { return dir->directory_id() == id; });
   return found == dirs_.end() ? nullptr : found->get();
 }
 
@@ -61,7 +62,9 @@ Uuid Replicas::directory_for_new() const {
   for (const auto& [id, dir] : homes_) {
     ++load[dir];
   }
-  const auto least = std::min_element(dirs_.begin(), dirs_.end(), [&](const auto& a, const auto& b) { return load[a.get()] < load[b.get()]; });
+  const auto least =
+      std::min_element(dirs_.begin(), dirs_.end(),
+                       [&](const auto& a, const auto& b) { return load[a.get()] < load[b.get()]; });
   return (*least)->directory_id();
 }
 
@@ -87,7 +90,8 @@ Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition) {
   }
   const auto image = topic.partitions.find(partition);
   if (image == topic.partitions.end()) {
-    return fail(ErrorCode::kUnknownTopicOrPartition, "topic " + topic.name + " has no partition " + std::to_string(partition));
+    return fail(ErrorCode::kUnknownTopicOrPartition,
+                "topic " + topic.name + " has no partition " + std::to_string(partition));
   }
   if (image->second.leader != config_.node_id()) {
     return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
@@ -95,7 +99,8 @@ Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition) {
   return open(topic, partition, image->second);
 }
 
-Result<Partition*> Replicas::open(const TopicImage& topic, int32_t partition, const PartitionImage& image) {
+Result<Partition*> Replicas::open(const TopicImage& topic, int32_t partition,
+                                  const PartitionImage& image) {
   const TopicPartition id{topic.name, partition};
   LogDir*& home = homes_[id];
   if (home == nullptr) {
@@ -105,10 +110,12 @@ Result<Partition*> Replicas::open(const TopicImage& topic, int32_t partition, co
   const std::string folder = home->folder_of(id);
   if (!disk_.exists(folder + "/partition.metadata")) {
     TRY_VOID(disk_.make_dirs(folder));
-    TRY_VOID(disk_.replace_file(folder + "/partition.metadata", storage::format_partition_metadata(topic.id)));
+    TRY_VOID(disk_.replace_file(folder + "/partition.metadata",
+                                storage::format_partition_metadata(topic.id)));
     TRY_VOID(disk_.sync_dir(home->path()));
   }
-  const auto config = resolve_log_config(config_, image_->config(ConfigResource::kTopic, topic.name));
+  const auto config =
+      resolve_log_config(config_, image_->config(ConfigResource::kTopic, topic.name));
   TRY(auto log, storage::Log::open(disk_, folder, config,
                                    {.recovery_point = home->recovery_point(id),
                                     .log_start_offset = home->log_start_offset(id),
@@ -136,7 +143,8 @@ void Replicas::follow(const ImagePtr& before, const ImagePtr& now) {
   }
   if (before->configs != now->configs) {
     for (auto& [key, partition] : partitions_) {
-      partition->log().set_config(resolve_log_config(config_, now->config(ConfigResource::kTopic, partition->id().topic)));
+      partition->log().set_config(
+          resolve_log_config(config_, now->config(ConfigResource::kTopic, partition->id().topic)));
     }
   }
 }
@@ -166,7 +174,9 @@ void Replicas::remove_topic(const TopicImage& topic) {
 void Replicas::housekeep() {
   const int64_t expiry = config_.number("producer.id.expiration.ms");
   for (auto& [key, partition] : partitions_) {
-    if (auto done = partition->log().housekeep(partition->high_watermark(), clock_.wall_ms(), expiry); !done) {
+    if (auto done =
+            partition->log().housekeep(partition->high_watermark(), clock_.wall_ms(), expiry);
+        !done) {
       spdlog::error("housekeeping of {}: {}", partition->id().directory(), done.error().why);
     }
   }

@@ -1,6 +1,6 @@
 #pragma once
-// The partitions of this node: opens, closes, creates and deletes their logs as the metadata image says, in one or
-// several log directories, and keeps the checkpoints.
+// The partitions of this node: opens, closes, creates and deletes their logs as the metadata image
+// says, in one or several log directories, and keeps the checkpoints.
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -15,25 +15,25 @@
 
 namespace klamm::broker {
 
+using protocol::Uuid;
 using replication::ImagePtr;
 using replication::Partition;
-using protocol::Uuid;
 
 class Replicas {
  public:
-  Replicas(storage::Disk& disk, const storage::Clock& clock, storage::Random& random, const BrokerConfig& config,
-           std::vector<std::unique_ptr<storage::LogDir>>& dirs)
+  Replicas(storage::Disk& disk, const storage::Clock& clock, storage::Random& random,
+           const BrokerConfig& config, std::vector<std::unique_ptr<storage::LogDir>>& dirs)
       : disk_(disk), clock_(clock), random_(random), config_(config), dirs_(dirs) {}
 
-  // Takes stock of the directories. After a clean stop logs are opened when first asked for; after a crash all are
-  // opened and verified now.
+  // Takes stock of the directories. After a clean stop logs are opened when first asked for; after
+  // a crash all are opened and verified now.
   Result<> load(const ImagePtr& image);
   // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
   void follow(const ImagePtr& before, const ImagePtr& now);
 
-  // UNKNOWN_TOPIC_OR_PARTITION / UNKNOWN_TOPIC_ID when the image has no such partition, NOT_LEADER_OR_FOLLOWER when it
-  // is not ours, KAFKA_STORAGE_ERROR when its log cannot be opened. The pointer is good until control returns to the
-  // event loop.
+  // UNKNOWN_TOPIC_OR_PARTITION / UNKNOWN_TOPIC_ID when the image has no such partition,
+  // NOT_LEADER_OR_FOLLOWER when it is not ours, KAFKA_STORAGE_ERROR when its log cannot be opened.
+  // The pointer is good until control returns to the event loop.
   Result<Partition*> find(const std::string& topic, int32_t partition);
   Result<Partition*> find(const Uuid& topic_id, int32_t partition);
 
@@ -54,11 +54,13 @@ class Replicas {
   };
   struct KeyHash {
     size_t operator()(const Key& key) const {
-      return std::hash<Uuid>()(key.topic) + static_cast<size_t>(key.partition) * 0x9E3779B97F4A7C15ull;
+      return std::hash<Uuid>()(key.topic) +
+             static_cast<size_t>(key.partition) * 0x9E3779B97F4A7C15ull;
     }
   };
   Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
-  Result<Partition*> open(const replication::TopicImage& topic, int32_t partition, const replication::PartitionImage& image);
+  Result<Partition*> open(const replication::TopicImage& topic, int32_t partition,
+                          const replication::PartitionImage& image);
   void remove_topic(const replication::TopicImage& topic);
   storage::LogDir* dir_by_id(const Uuid& id);
 

@@ -1,6 +1,6 @@
 #pragma once
-// Callbacks at a later time, on the shard's thread. Holds no clock: the shell calls run_due with the time and arms one
-// real timer for next_deadline().
+// Callbacks at a later time, on the shard's thread. Holds no clock: the shell calls run_due with
+// the time and arms one real timer for next_deadline().
 #include <cstdint>
 #include <functional>
 #include <map>

@@ -1,5 +1,6 @@
 #pragma once
-// Every message of the release behind one function pointer, for known-answer tests, fuzzing and the bench.
+// Every message of the release behind one function pointer, for known-answer tests, fuzzing and the
+// bench.
 #include <cstdint>
 #include <string_view>
 #include <vector>

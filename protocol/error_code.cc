@@ -5,8 +5,7 @@ namespace klamm::protocol {
 std::string_view name_of(ErrorCode code) {
   switch (code) {
 #define X(number, name, text, retriable) \
-  case ErrorCode::name:                  \
-    return text;
+  case ErrorCode::name: return text;
     KLAMM_ERROR_CODES(X)
 #undef X
   }
@@ -16,8 +15,7 @@ std::string_view name_of(ErrorCode code) {
 bool is_retriable(ErrorCode code) {
   switch (code) {
 #define X(number, name, text, retriable) \
-  case ErrorCode::name:                  \
-    return retriable;
+  case ErrorCode::name: return retriable;
     KLAMM_ERROR_CODES(X)
 #undef X
   }

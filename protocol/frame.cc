@@ -11,8 +11,9 @@ namespace {
 constexpr auto kApiVersions = static_cast<int16_t>(ApiKey::kApiVersions);
 
 const ApiFacts* find(int16_t api_key) {
-  const auto found = std::find_if(std::begin(kApiFacts), std::end(kApiFacts),
-                                  [&](const ApiFacts& api) { return static_cast<int16_t>(api.key) == api_key; });
+  const auto found =
+      std::find_if(std::begin(kApiFacts), std::end(kApiFacts),
+                   [&](const ApiFacts& api) { return static_cast<int16_t>(api.key) == api_key; });
   return found == std::end(kApiFacts) ? nullptr : found;
 }
 
@@ -28,7 +29,8 @@ Result<FrameHeader> decode_request_header(Reader& in) {
   }
   const bool in_range = version >= api->version_min && version <= api->version_max;
   if (!in_range && api_key != kApiVersions) {
-    return fail(ErrorCode::kUnsupportedVersion, std::string(api->name) + " has no version " + std::to_string(version));
+    return fail(ErrorCode::kUnsupportedVersion,
+                std::string(api->name) + " has no version " + std::to_string(version));
   }
   RequestHeader header;
   header.decode(in, version >= api->flexible_from ? 2 : 1);

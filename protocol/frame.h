@@ -16,9 +16,10 @@ struct FrameHeader {
   std::optional<std::string> client_id;
 };
 
-// Reads the header of a request and leaves the reader at its body. INVALID_REQUEST when it is cut off,
-// UNSUPPORTED_VERSION for an API or version outside the release; only ApiVersions is let through at any version, for
-// its answer tells the client what to use (the body of an unknown version is not read).
+// Reads the header of a request and leaves the reader at its body. INVALID_REQUEST when it is cut
+// off, UNSUPPORTED_VERSION for an API or version outside the release; only ApiVersions is let
+// through at any version, for its answer tells the client what to use (the body of an unknown
+// version is not read).
 Result<FrameHeader> decode_request_header(Reader& in);
 
 // ApiVersions answers have the old header at every version, so that any client can read them.

@@ -1,5 +1,6 @@
-// Known answers: bytes that the reference's own classes wrote for every message and version. The file is made by
-// `tools/dev vectors` (interop-tests/java) and named by KLAMM_VECTORS; a small set of it is kept in testdata.
+// Known answers: bytes that the reference's own classes wrote for every message and version. The
+// file is made by `tools/dev vectors` (interop-tests/java) and named by KLAMM_VECTORS; a small set
+// of it is kept in testdata.
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <fstream>
@@ -50,8 +51,8 @@ TEST_CASE("bytes written by the reference decode and encode to the same bytes") 
     const Bytes input = hex == "-" ? Bytes() : from_hex(hex);
     Reader in(input);
     Writer out;
-    const bool same = found->second->recode(in, static_cast<int16_t>(version), out) && in.remaining() == 0 &&
-                      out.flatten() == input;
+    const bool same = found->second->recode(in, static_cast<int16_t>(version), out) &&
+                      in.remaining() == 0 && out.flatten() == input;
     if (!same && ++wrong <= 20) {
       FAIL_CHECK(name << " version " << version << " differs: " << hex);
     }

@@ -43,7 +43,8 @@ Result<std::vector<std::string_view>> checkpoint_lines(std::string_view text, co
     return lines;
   }
   size_t count = 0;
-  if (lines.size() < 2 || lines[0] != "0" || !parse_number(lines[1], count) || lines.size() != count + 2) {
+  if (lines.size() < 2 || lines[0] != "0" || !parse_number(lines[1], count) ||
+      lines.size() != count + 2) {
     return malformed(what);
   }
   lines.erase(lines.begin(), lines.begin() + 2);
@@ -67,7 +68,8 @@ Result<OffsetCheckpoint> parse_offsets(std::string_view text) {
     const auto words = words_of(line);
     TopicPartition at;
     int64_t offset = 0;
-    if (words.size() != 3 || !parse_number(words[1], at.partition) || !parse_number(words[2], offset)) {
+    if (words.size() != 3 || !parse_number(words[1], at.partition) ||
+        !parse_number(words[2], offset)) {
       return malformed("an offset checkpoint");
     }
     at.topic = words[0];
@@ -95,8 +97,9 @@ EpochStart LeaderEpochs::end_of(int32_t epoch, int64_t log_end) const {
   if (epoch == latest()) {
     return {epoch, log_end};
   }
-  const auto above = std::upper_bound(epochs_.begin(), epochs_.end(), epoch,
-                                      [](int32_t e, const EpochStart& entry) { return e < entry.epoch; });
+  const auto above =
+      std::upper_bound(epochs_.begin(), epochs_.end(), epoch,
+                       [](int32_t e, const EpochStart& entry) { return e < entry.epoch; });
   if (above == epochs_.begin()) {
     return {epoch, above->start_offset};
   }
@@ -121,8 +124,9 @@ void LeaderEpochs::truncate_from_end(int64_t end_offset) {
 }
 
 void LeaderEpochs::truncate_from_start(int64_t start_offset) {
-  const auto above = std::upper_bound(epochs_.begin(), epochs_.end(), start_offset,
-                                      [](int64_t offset, const EpochStart& entry) { return offset < entry.start_offset; });
+  const auto above = std::upper_bound(
+      epochs_.begin(), epochs_.end(), start_offset,
+      [](int64_t offset, const EpochStart& entry) { return offset < entry.start_offset; });
   if (above == epochs_.begin()) {
     return;
   }
@@ -145,7 +149,8 @@ Result<LeaderEpochs> LeaderEpochs::parse(std::string_view text) {
   for (const auto line : lines) {
     const auto words = words_of(line);
     EpochStart entry{};
-    if (words.size() != 2 || !parse_number(words[0], entry.epoch) || !parse_number(words[1], entry.start_offset)) {
+    if (words.size() != 2 || !parse_number(words[0], entry.epoch) ||
+        !parse_number(words[1], entry.start_offset)) {
       return malformed("leader-epoch-checkpoint");
     }
     epochs.epochs_.push_back(entry);

@@ -1,6 +1,7 @@
 #pragma once
-// The small text files of a log directory (FORMAT.md): offset checkpoints, leader epochs, partition.metadata and Java
-// properties. Parsers give CORRUPT_MESSAGE for anything that they would not write themselves.
+// The small text files of a log directory (FORMAT.md): offset checkpoints, leader epochs,
+// partition.metadata and Java properties. Parsers give CORRUPT_MESSAGE for anything that they would
+// not write themselves.
 #include <cstdint>
 #include <map>
 #include <string>
@@ -31,10 +32,11 @@ struct EpochStart {
 };
 class LeaderEpochs {
  public:
-  // Records that `epoch` starts at `offset`; true when that is news. Older or equal epochs change nothing.
+  // Records that `epoch` starts at `offset`; true when that is news. Older or equal epochs change
+  // nothing.
   bool assign(int32_t epoch, int64_t offset);
-  // The end offset of the largest epoch <= `epoch`: {that epoch, start of the next one or `log_end`}; {-1, -1} when
-  // the epoch is unknown (KIP-101, KIP-279).
+  // The end offset of the largest epoch <= `epoch`: {that epoch, start of the next one or
+  // `log_end`}; {-1, -1} when the epoch is unknown (KIP-101, KIP-279).
   EpochStart end_of(int32_t epoch, int64_t log_end) const;
   // The epoch that wrote `offset`; -1 when unknown.
   int32_t epoch_at(int64_t offset) const;

@@ -12,7 +12,8 @@ TEST_CASE("offset checkpoints have Kafka's text form") {
 }
 
 TEST_CASE("a malformed checkpoint is refused") {
-  for (const char* text : {"1\n0\n", "0\n2\na 0 5\n", "0\n1\na x 5\n", "0\n1\na 0\n", "0\n-1\n", "rubbish"}) {
+  for (const char* text :
+       {"1\n0\n", "0\n2\na 0 5\n", "0\n1\na x 5\n", "0\n1\na 0\n", "0\n-1\n", "rubbish"}) {
     CHECK_FALSE(parse_offsets(text).has_value());
   }
 }
@@ -36,7 +37,8 @@ TEST_CASE("leader epochs tell where an epoch ended (KIP-101)") {
 }
 
 TEST_CASE("properties follow Java's rules") {
-  const auto p = parse_properties("# c\n a = b \nk:v\\\n  w\nempty=\npath=c\\:\\\\d\nlast=1\nlast=2");
+  const auto p =
+      parse_properties("# c\n a = b \nk:v\\\n  w\nempty=\npath=c\\:\\\\d\nlast=1\nlast=2");
   CHECK(p.at("a") == "b ");
   CHECK(p.at("k") == "vw");
   CHECK(p.at("empty").empty());

@@ -26,15 +26,18 @@ Result<> write_whole(Disk& disk, const std::string& path, std::span<const uint8_
 }  // namespace
 
 int32_t floor_position(const OffsetIndex& index, int64_t relative_offset) {
-  const auto above = std::upper_bound(index.begin(), index.end(), relative_offset,
-                                      [](int64_t offset, const OffsetEntry& entry) { return offset < entry.relative_offset; });
+  const auto above = std::upper_bound(
+      index.begin(), index.end(), relative_offset,
+      [](int64_t offset, const OffsetEntry& entry) { return offset < entry.relative_offset; });
   return above == index.begin() ? 0 : std::prev(above)->position;
 }
 
 int32_t floor_offset(const TimeIndex& index, int64_t timestamp) {
-  // The entry must be older than what is looked for: the first record with it may stand before its own entry.
-  const auto at_or_above = std::lower_bound(index.begin(), index.end(), timestamp,
-                                            [](const TimeEntry& entry, int64_t time) { return entry.timestamp < time; });
+  // The entry must be older than what is looked for: the first record with it may stand before its
+  // own entry.
+  const auto at_or_above =
+      std::lower_bound(index.begin(), index.end(), timestamp,
+                       [](const TimeEntry& entry, int64_t time) { return entry.timestamp < time; });
   return at_or_above == index.begin() ? 0 : std::prev(at_or_above)->relative_offset;
 }
 
@@ -50,8 +53,10 @@ Result<OffsetIndex> load_offset_index(Disk& disk, const std::string& path, uint6
     if (i > 0 && entry == OffsetEntry{0, 0}) {
       break;
     }
-    if (entry.relative_offset < 0 || entry.position < 0 || static_cast<uint64_t>(entry.position) >= log_size ||
-        (!index.empty() && (entry.relative_offset <= index.back().relative_offset || entry.position <= index.back().position))) {
+    if (entry.relative_offset < 0 || entry.position < 0 ||
+        static_cast<uint64_t>(entry.position) >= log_size ||
+        (!index.empty() && (entry.relative_offset <= index.back().relative_offset ||
+                            entry.position <= index.back().position))) {
       return corrupt(path);
     }
     index.push_back(entry);
@@ -71,8 +76,9 @@ Result<TimeIndex> load_time_index(Disk& disk, const std::string& path) {
     if (entry == TimeEntry{0, 0}) {
       break;
     }
-    if (entry.relative_offset < 0 || (!index.empty() && (entry.timestamp < index.back().timestamp ||
-                                                         entry.relative_offset < index.back().relative_offset))) {
+    if (entry.relative_offset < 0 ||
+        (!index.empty() && (entry.timestamp < index.back().timestamp ||
+                            entry.relative_offset < index.back().relative_offset))) {
       return corrupt(path);
     }
     index.push_back(entry);

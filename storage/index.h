@@ -1,7 +1,7 @@
 #pragma once
-// The two sparse indexes of a segment. Both map to the form on disk byte for byte (FORMAT.md); in memory an index is
-// its entries. The active segment's entries live in memory and are written when the segment is sealed or closed; after
-// a crash they are rebuilt from the log.
+// The two sparse indexes of a segment. Both map to the form on disk byte for byte (FORMAT.md); in
+// memory an index is its entries. The active segment's entries live in memory and are written when
+// the segment is sealed or closed; after a crash they are rebuilt from the log.
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,7 +12,8 @@
 
 namespace klamm::storage {
 
-// Offset (relative to the segment's base) -> file position. The offset is the last one of the batch at the position.
+// Offset (relative to the segment's base) -> file position. The offset is the last one of the batch
+// at the position.
 struct OffsetEntry {
   int32_t relative_offset;
   int32_t position;
@@ -31,13 +32,14 @@ inline constexpr int64_t kTimeEntrySize = 12;
 using OffsetIndex = std::vector<OffsetEntry>;
 using TimeIndex = std::vector<TimeEntry>;
 
-// The position from which a scan for `relative_offset` starts: that of the last entry not above it, or 0.
+// The position from which a scan for `relative_offset` starts: that of the last entry not above it,
+// or 0.
 int32_t floor_position(const OffsetIndex& index, int64_t relative_offset);
 // The relative offset from which a scan for the first timestamp >= `timestamp` starts, or 0.
 int32_t floor_offset(const TimeIndex& index, int64_t timestamp);
 
-// Loading fails with CORRUPT_MESSAGE when entries do not rise, lie beyond the log or do not fill the file; trailing
-// zero entries (a preallocated index that was not trimmed) are dropped.
+// Loading fails with CORRUPT_MESSAGE when entries do not rise, lie beyond the log or do not fill
+// the file; trailing zero entries (a preallocated index that was not trimmed) are dropped.
 Result<OffsetIndex> load_offset_index(Disk& disk, const std::string& path, uint64_t log_size);
 Result<TimeIndex> load_time_index(Disk& disk, const std::string& path);
 Result<> store_offset_index(Disk& disk, const std::string& path, const OffsetIndex& index);

@@ -23,7 +23,8 @@ std::optional<int64_t> parse_name(std::string_view name, std::string_view suffix
     return std::nullopt;
   }
   const auto [end, error] = std::from_chars(name.data(), name.data() + 20, offset);
-  return error == std::errc() && end == name.data() + 20 && offset >= 0 ? std::optional(offset) : std::nullopt;
+  return error == std::errc() && end == name.data() + 20 && offset >= 0 ? std::optional(offset)
+                                                                        : std::nullopt;
 }
 
 }  // namespace
@@ -107,25 +108,28 @@ Result<> Log::recover(const OpenOptions& options) {
 Result<> Log::find_end(Segment& segment) {
   end_offset_ = segment.base_offset();
   TRY(const uint64_t near_end, segment.last_indexed_position());
-  TRY(const uint64_t end, segment.scan(near_end, false, [&](const BatchPlace& place, const BatchView&) {
-    end_offset_ = place.last_offset + 1;
-    return true;
-  }));
-  return end < segment.size() ? segment.truncate_and_reindex(end, config_.index_interval_bytes) : Result<>();
+  TRY(const uint64_t end,
+      segment.scan(near_end, false, [&](const BatchPlace& place, const BatchView&) {
+        end_offset_ = place.last_offset + 1;
+        return true;
+      }));
+  return end < segment.size() ? segment.truncate_and_reindex(end, config_.index_interval_bytes)
+                              : Result<>();
 }
 
 Result<> Log::recover_segment(Segment& segment, bool& sound) {
   int64_t expected = segment.base_offset();
-  TRY(const uint64_t end, segment.scan(0, true, [&](const BatchPlace& place, const BatchView& batch) {
-    if (place.base_offset < expected || place.last_offset < place.base_offset) {
-      return false;
-    }
-    expected = place.last_offset + 1;
-    if (epochs_.assign(batch.leader_epoch(), place.base_offset)) {
-      epochs_changed_ = true;
-    }
-    return true;
-  }));
+  TRY(const uint64_t end,
+      segment.scan(0, true, [&](const BatchPlace& place, const BatchView& batch) {
+        if (place.base_offset < expected || place.last_offset < place.base_offset) {
+          return false;
+        }
+        expected = place.last_offset + 1;
+        if (epochs_.assign(batch.leader_epoch(), place.base_offset)) {
+          epochs_changed_ = true;
+        }
+        return true;
+      }));
   sound = end == segment.size();
   end_offset_ = expected;
   return segment.truncate_and_reindex(end, config_.index_interval_bytes);
@@ -178,10 +182,11 @@ Result<> Log::visit(int64_t offset, const std::function<bool(const BatchView&)>&
     if (!first) {
       continue;
     }
-    TRY(const uint64_t end, it->second->scan(first->position, true, [&](const BatchPlace&, const BatchView& batch) {
-      wanted = visit(batch);
-      return wanted;
-    }));
+    TRY(const uint64_t end,
+        it->second->scan(first->position, true, [&](const BatchPlace&, const BatchView& batch) {
+          wanted = visit(batch);
+          return wanted;
+        }));
     (void)end;
   }
   return {};
@@ -195,19 +200,23 @@ uint64_t Log::size() const {
   return total;
 }
 
-Result<bool> Log::must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp, int64_t now_ms) {
+Result<bool> Log::must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp,
+                            int64_t now_ms) {
   Segment& segment = active();
   if (segment.size() == 0) {
     return false;
   }
   TRY(const int64_t first, segment.first_timestamp());
   const int64_t reference = timestamp >= 0 ? timestamp : now_ms;
-  return segment.size() + more > static_cast<uint64_t>(std::min(config_.segment_bytes, kSegmentSizeMax)) ||
-         (first >= 0 && reference - first > config_.segment_ms) || segment.index_is_full(config_.segment_index_bytes) ||
+  return segment.size() + more >
+             static_cast<uint64_t>(std::min(config_.segment_bytes, kSegmentSizeMax)) ||
+         (first >= 0 && reference - first > config_.segment_ms) ||
+         segment.index_is_full(config_.segment_index_bytes) ||
          next_last_offset - segment.base_offset() > INT32_MAX;
 }
 
-Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int64_t now_ms, bool check_producer) {
+Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int64_t now_ms,
+                                         bool check_producer) {
   TRY(const BatchView batch, BatchView::parse(bytes.span()));
   if (static_cast<int64_t>(bytes.size()) > config_.segment_bytes) {
     return fail(ErrorCode::kRecordListTooLarge, "the batch is larger than a segment");
@@ -225,14 +234,18 @@ Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int6
   }
   protocol::patch_offset_and_epoch(bytes.mutable_data(), end_offset_, leader_epoch);
   const std::span<const uint8_t> part = bytes.span();
-  const BatchPlace place{active().size(), bytes.size(), end_offset_, last_offset, batch.max_timestamp()};
+  const BatchPlace place{active().size(), bytes.size(), end_offset_, last_offset,
+                         batch.max_timestamp()};
   TRY_VOID(active().append({&part, 1}, place, config_.index_interval_bytes));
   if (epochs_.assign(leader_epoch, end_offset_)) {
     epochs_changed_ = true;
   }
   producers_.update(batch);
   const AppendInfo info{end_offset_, last_offset,
-                        batch.timestamp_type() == protocol::TimestampType::kLogAppendTime ? batch.max_timestamp() : -1, false};
+                        batch.timestamp_type() == protocol::TimestampType::kLogAppendTime
+                            ? batch.max_timestamp()
+                            : -1,
+                        false};
   unflushed_records_ += last_offset - end_offset_ + 1;
   end_offset_ = last_offset + 1;
   if (unflushed_records_ >= config_.flush_messages || now_ms - last_flush_ms_ >= config_.flush_ms) {
@@ -276,7 +289,8 @@ Result<Payload> Log::read(int64_t offset, size_t size_max, int64_t end_bound, bo
 }
 
 // The first record of a batch whose timestamp is at or above the wanted one.
-Result<TimestampOffset> Log::record_at(Segment& segment, const BatchPlace& place, int64_t timestamp) {
+Result<TimestampOffset> Log::record_at(Segment& segment, const BatchPlace& place,
+                                       int64_t timestamp) {
   TRY(const Bytes bytes, segment.read(place));
   TRY(const BatchView batch, BatchView::parse(bytes.span()));
   const int32_t epoch = batch.leader_epoch();
@@ -411,16 +425,18 @@ Result<> Log::delete_segment(int64_t base_offset, int64_t now_ms) {
 }
 
 Result<> Log::expire_segments(int64_t high_watermark, int64_t now_ms) {
-  uint64_t excess = config_.retention_bytes >= 0 && size() > static_cast<uint64_t>(config_.retention_bytes)
-                        ? size() - static_cast<uint64_t>(config_.retention_bytes)
-                        : 0;
+  uint64_t excess =
+      config_.retention_bytes >= 0 && size() > static_cast<uint64_t>(config_.retention_bytes)
+          ? size() - static_cast<uint64_t>(config_.retention_bytes)
+          : 0;
   while (!segments_.empty()) {
     Segment& oldest = *segments_.begin()->second;
     if (oldest.size() == 0) {
       return {};
     }
     TRY(const int64_t newest_record, oldest.max_timestamp());
-    const bool too_old = config_.retention_ms >= 0 && newest_record >= 0 && now_ms - newest_record > config_.retention_ms;
+    const bool too_old = config_.retention_ms >= 0 && newest_record >= 0 &&
+                         now_ms - newest_record > config_.retention_ms;
     const bool too_much = excess >= oldest.size();
     const bool is_active = segments_.size() == 1;
     const int64_t end = is_active ? end_offset_ : std::next(segments_.begin())->first;

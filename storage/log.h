@@ -1,7 +1,7 @@
 #pragma once
-// One partition's log: segments in a folder, with producer state and leader epochs. Appends go to the last segment,
-// reads return file ranges. No thread of its own; one shard owns it. Times are wall-clock milliseconds given by the
-// caller.
+// One partition's log: segments in a folder, with producer state and leader epochs. Appends go to
+// the last segment, reads return file ranges. No thread of its own; one shard owns it. Times are
+// wall-clock milliseconds given by the caller.
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -22,7 +22,7 @@ struct AppendInfo {
   int64_t base_offset = -1;
   int64_t last_offset = -1;
   int64_t log_append_time_ms = -1;  // -1 unless the topic uses log append time
-  bool duplicate = false;           // nothing was written: the batch is there already, at these offsets
+  bool duplicate = false;  // nothing was written: the batch is there already, at these offsets
 };
 
 struct TimestampOffset {
@@ -40,9 +40,10 @@ class Log {
     bool clean = false;
     int64_t now_ms = 0;
   };
-  // Opens the log in `folder`, creating it when empty. After an unclean stop everything from the recovery point on is
-  // verified, and the log is cut at the first batch that is not sound.
-  static Result<std::unique_ptr<Log>> open(Disk& disk, std::string folder, const LogConfig& config, const OpenOptions& options);
+  // Opens the log in `folder`, creating it when empty. After an unclean stop everything from the
+  // recovery point on is verified, and the log is cut at the first batch that is not sound.
+  static Result<std::unique_ptr<Log>> open(Disk& disk, std::string folder, const LogConfig& config,
+                                           const OpenOptions& options);
 
   const std::string& folder() const { return folder_; }
   const LogConfig& config() const { return config_; }
@@ -57,13 +58,15 @@ class Log {
   // The first offset of an open transaction, INT64_MAX for none.
   int64_t first_unstable_offset() const { return producers_.first_unstable_offset(); }
 
-  // Gives a validated batch its offsets and the leader's epoch (in place) and writes it. Duplicates and gaps of
-  // idempotent producers are told by `check_producer`.
-  Result<AppendInfo> append_as_leader(protocol::Bytes batch, int32_t leader_epoch, int64_t now_ms, bool check_producer = true);
-  // Up to `size_max` bytes of batches from the one that holds `offset` on, none of it at or above `end_bound`. With
-  // `at_least_one` the first batch comes whole even if it is larger. The last batch may be cut. OFFSET_OUT_OF_RANGE
-  // outside [start, end].
-  Result<protocol::Payload> read(int64_t offset, size_t size_max, int64_t end_bound, bool at_least_one);
+  // Gives a validated batch its offsets and the leader's epoch (in place) and writes it. Duplicates
+  // and gaps of idempotent producers are told by `check_producer`.
+  Result<AppendInfo> append_as_leader(protocol::Bytes batch, int32_t leader_epoch, int64_t now_ms,
+                                      bool check_producer = true);
+  // Up to `size_max` bytes of batches from the one that holds `offset` on, none of it at or above
+  // `end_bound`. With `at_least_one` the first batch comes whole even if it is larger. The last
+  // batch may be cut. OFFSET_OUT_OF_RANGE outside [start, end].
+  Result<protocol::Payload> read(int64_t offset, size_t size_max, int64_t end_bound,
+                                 bool at_least_one);
   // Calls `visit` for each whole batch at or above `offset` until it returns false.
   Result<> visit(int64_t offset, const std::function<bool(const protocol::BatchView&)>& visit);
   // First record at or after `timestamp`; offset -1 when there is none.
@@ -73,8 +76,8 @@ class Log {
 
   // Moves the start up (DeleteRecords, retention); segments wholly below it go.
   Result<> advance_start(int64_t offset, int64_t now_ms);
-  // Rolls by time, applies retention, removes files whose delay is over, expires producers. Deletes at most up to
-  // `high_watermark`.
+  // Rolls by time, applies retention, removes files whose delay is over, expires producers. Deletes
+  // at most up to `high_watermark`.
   Result<> housekeep(int64_t high_watermark, int64_t now_ms, int64_t producer_expiry_ms);
   // Everything is on the medium; the recovery point moves to the end.
   Result<> flush();
@@ -84,7 +87,8 @@ class Log {
   Result<> truncate_to(int64_t offset);
 
  private:
-  Log(Disk& disk, std::string folder, const LogConfig& config) : disk_(disk), folder_(std::move(folder)), config_(config) {}
+  Log(Disk& disk, std::string folder, const LogConfig& config)
+      : disk_(disk), folder_(std::move(folder)), config_(config) {}
   Result<std::vector<int64_t>> clean_up_and_list();
   Result<> recover(const OpenOptions& options);
   Result<> recover_segment(Segment& segment, bool& sound);
@@ -92,7 +96,8 @@ class Log {
   Result<> load_producers();
   Result<> load_epochs();
   Result<> roll(int64_t now_ms);
-  Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp, int64_t now_ms);
+  Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp,
+                         int64_t now_ms);
   Segment& active() { return *segments_.rbegin()->second; }
   Result<> delete_segment(int64_t base_offset, int64_t now_ms);
   Result<> expire_segments(int64_t high_watermark, int64_t now_ms);

@@ -1,5 +1,6 @@
 #pragma once
-// The settings of one partition's log, resolved from topic and broker configuration. Names are Kafka's topic keys.
+// The settings of one partition's log, resolved from topic and broker configuration. Names are
+// Kafka's topic keys.
 #include <cstdint>
 #include <optional>
 

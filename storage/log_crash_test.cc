@@ -32,7 +32,9 @@ TEST_CASE("a killed process loses nothing that was acknowledged") {
   CHECK(read_all(*log, 0) == before);
 }
 
-TEST_CASE("with a flush per append a power cut loses nothing acknowledged; without, what is left is a sound prefix") {
+TEST_CASE(
+    "with a flush per append a power cut loses nothing acknowledged; without, what is left is a "
+    "sound prefix") {
   for (uint64_t seed = 1; seed <= 60; ++seed) {
     const bool synced = seed % 2 == 0;
     SimDisk disk(seed);
@@ -59,7 +61,9 @@ TEST_CASE("with a flush per append a power cut loses nothing acknowledged; witho
   }
 }
 
-TEST_CASE("when the n-th changing call fails, for every n, the log refuses cleanly and recovers what it acknowledged") {
+TEST_CASE(
+    "when the n-th changing call fails, for every n, the log refuses cleanly and recovers what it "
+    "acknowledged") {
   const LogConfig config{.segment_bytes = 900};
   for (int n = 1;; ++n) {
     SimDisk disk(static_cast<uint64_t>(n));

@@ -22,8 +22,10 @@ std::optional<TopicPartition> parse_folder(std::string_view name) {
   TopicPartition id;
   id.topic = name.substr(0, dash);
   const auto digits = name.substr(dash + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), id.partition);
-  return error == std::errc() && end == digits.data() + digits.size() ? std::optional(id) : std::nullopt;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), id.partition);
+  return error == std::errc() && end == digits.data() + digits.size() ? std::optional(id)
+                                                                      : std::nullopt;
 }
 
 }  // namespace
@@ -37,7 +39,8 @@ protocol::Uuid new_uuid(Random& random) {
   }
 }
 
-Result<std::unique_ptr<LogDir>> LogDir::open(Disk& disk, Random& random, std::string path, const LogDirIdentity& wanted) {
+Result<std::unique_ptr<LogDir>> LogDir::open(Disk& disk, Random& random, std::string path,
+                                             const LogDirIdentity& wanted) {
   std::unique_ptr<LogDir> dir(new LogDir(disk, std::move(path)));
   TRY_VOID(disk.make_dirs(dir->path_));
   TRY(dir->lock_, disk.lock(dir->file(".lock")));
@@ -68,13 +71,15 @@ Result<> LogDir::load_identity(Random& random, const LogDirIdentity& wanted) {
     return fail(ErrorCode::kKafkaStorageError, file(kMetaProperties) + " names no cluster.id");
   }
   if (!wanted.cluster_id.empty() && wanted.cluster_id != cluster_id) {
-    return fail(ErrorCode::kInconsistentClusterId, "Invalid cluster.id in: " + file(kMetaProperties) + ". Expected " +
-                                                       wanted.cluster_id + ", but read " + cluster_id);
+    return fail(ErrorCode::kInconsistentClusterId,
+                "Invalid cluster.id in: " + file(kMetaProperties) + ". Expected " +
+                    wanted.cluster_id + ", but read " + cluster_id);
   }
   const std::string node_id = properties["node.id"];
   if (!node_id.empty() && node_id != std::to_string(wanted.node_id)) {
-    return fail(ErrorCode::kInconsistentClusterId, "Stored node id " + node_id + " doesn't match configured node.id " +
-                                                       std::to_string(wanted.node_id) + " in " + file(kMetaProperties));
+    return fail(ErrorCode::kInconsistentClusterId,
+                "Stored node id " + node_id + " doesn't match configured node.id " +
+                    std::to_string(wanted.node_id) + " in " + file(kMetaProperties));
   }
   identity_.cluster_id = cluster_id;
   const auto directory_id = protocol::Uuid::parse(properties["directory.id"]);
@@ -87,9 +92,10 @@ Result<> LogDir::load_identity(Random& random, const LogDirIdentity& wanted) {
 
 Result<> LogDir::write_identity(Random& random) {
   directory_id_ = new_uuid(random);
-  return disk_.replace_file(file(kMetaProperties), "version=1\ncluster.id=" + identity_.cluster_id +
-                                                       "\nnode.id=" + std::to_string(identity_.node_id) +
-                                                       "\ndirectory.id=" + directory_id_.to_string() + "\n");
+  return disk_.replace_file(file(kMetaProperties),
+                            "version=1\ncluster.id=" + identity_.cluster_id +
+                                "\nnode.id=" + std::to_string(identity_.node_id) +
+                                "\ndirectory.id=" + directory_id_.to_string() + "\n");
 }
 
 // A checkpoint that is damaged is as good as none: recovery then looks at everything.
@@ -131,7 +137,8 @@ Result<std::vector<FoundPartition>> LogDir::partitions() {
 }
 
 Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& random) {
-  const std::string tail = "-" + std::to_string(id.partition) + "." + new_uuid(random).to_hex() + "-delete";
+  const std::string tail =
+      "-" + std::to_string(id.partition) + "." + new_uuid(random).to_hex() + "-delete";
   const std::string to = path_ + "/" + id.topic.substr(0, kNameMax - tail.size()) + tail;
   TRY_VOID(disk_.rename(folder_of(id), to));
   TRY_VOID(disk_.sync_dir(path_));
@@ -145,7 +152,8 @@ Result<> LogDir::store_checkpoints(const Offsets& offsets) {
 }
 
 Result<> LogDir::mark_clean(int64_t broker_epoch) {
-  return disk_.replace_file(file(kCleanMark), "{\"version\":0,\"brokerEpoch\":" + std::to_string(broker_epoch) + "}");
+  return disk_.replace_file(file(kCleanMark),
+                            "{\"version\":0,\"brokerEpoch\":" + std::to_string(broker_epoch) + "}");
 }
 
 }  // namespace klamm::storage

@@ -1,5 +1,6 @@
 #pragma once
-// One directory of log.dirs: its identity, its lock, its checkpoints and the mark of a clean stop (FORMAT.md).
+// One directory of log.dirs: its identity, its lock, its checkpoints and the mark of a clean stop
+// (FORMAT.md).
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,10 +27,12 @@ struct FoundPartition {
 
 class LogDir {
  public:
-  // Locks the directory and reads or, when there is none, writes meta.properties. With `wanted.cluster_id` empty the
-  // directory's own id is taken; a new directory needs one. Errors: KAFKA_STORAGE_ERROR (locked, unreadable),
-  // INCONSISTENT_CLUSTER_ID when the directory belongs to another cluster or node.
-  static Result<std::unique_ptr<LogDir>> open(Disk& disk, Random& random, std::string path, const LogDirIdentity& wanted);
+  // Locks the directory and reads or, when there is none, writes meta.properties. With
+  // `wanted.cluster_id` empty the directory's own id is taken; a new directory needs one. Errors:
+  // KAFKA_STORAGE_ERROR (locked, unreadable), INCONSISTENT_CLUSTER_ID when the directory belongs to
+  // another cluster or node.
+  static Result<std::unique_ptr<LogDir>> open(Disk& disk, Random& random, std::string path,
+                                              const LogDirIdentity& wanted);
 
   const std::string& path() const { return path_; }
   const LogDirIdentity& identity() const { return identity_; }
@@ -44,7 +47,8 @@ class LogDir {
   int64_t log_start_offset(const TopicPartition& id) const { return lookup(start_offsets_, id); }
   int64_t high_watermark(const TopicPartition& id) const { return lookup(high_watermarks_, id); }
 
-  // All partition directories but the metadata log's. Those that end in -delete are removed on the way.
+  // All partition directories but the metadata log's. Those that end in -delete are removed on the
+  // way.
   Result<std::vector<FoundPartition>> partitions();
   std::string folder_of(const TopicPartition& id) const { return path_ + "/" + id.directory(); }
   // Renames a partition's folder for deletion and returns its new path.

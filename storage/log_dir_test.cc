@@ -27,7 +27,8 @@ TEST_CASE("a directory of another cluster or node is refused") {
   SimDisk disk;
   SimRandom random(5);
   REQUIRE(LogDir::open(disk, random, "/d", {"cluster", 1}).has_value());
-  CHECK(LogDir::open(disk, random, "/d", {"other", 1}).error().code == ErrorCode::kInconsistentClusterId);
+  CHECK(LogDir::open(disk, random, "/d", {"other", 1}).error().code ==
+        ErrorCode::kInconsistentClusterId);
   CHECK_FALSE(LogDir::open(disk, random, "/d", {"cluster", 2}).has_value());
 }
 
@@ -48,7 +49,8 @@ TEST_CASE("partitions are found with their topic ids, and interrupted deletions 
   auto dir = *LogDir::open(disk, random, "/d", {"c", 1});
   const protocol::Uuid id = new_uuid(random);
   REQUIRE(disk.make_dirs("/d/my-topic-3").has_value());
-  REQUIRE(disk.replace_file("/d/my-topic-3/partition.metadata", format_partition_metadata(id)).has_value());
+  REQUIRE(disk.replace_file("/d/my-topic-3/partition.metadata", format_partition_metadata(id))
+              .has_value());
   REQUIRE(disk.make_dirs("/d/gone-0").has_value());
   REQUIRE(dir->mark_deleted({"gone", 0}, random).has_value());
   REQUIRE(disk.make_dirs("/d/__cluster_metadata-0").has_value());

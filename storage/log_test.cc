@@ -19,7 +19,11 @@ struct LogFixture {
   explicit LogFixture(LogConfig with = {}) : config(with) { open(false); }
   void open(bool clean, int64_t recovery_point = 0, int64_t start = 0) {
     log.reset();
-    auto opened = Log::open(disk, "/d/t-0", config, {.recovery_point = recovery_point, .log_start_offset = start, .clean = clean, .now_ms = kNow});
+    auto opened = Log::open(disk, "/d/t-0", config,
+                            {.recovery_point = recovery_point,
+                             .log_start_offset = start,
+                             .clean = clean,
+                             .now_ms = kNow});
     REQUIRE(opened.has_value());
     log = std::move(*opened);
   }
@@ -92,9 +96,12 @@ TEST_CASE("the log rolls by time") {
 TEST_CASE("offsets are found by time, also in compressed batches") {
   LogFixture f({.segment_bytes = 3000, .index_interval_bytes = 200});
   for (int i = 0; i < 40; ++i) {
-    f.append(5, kNow + 10 * i, {.compression = i % 2 == 0 ? protocol::Compression::kNone : protocol::Compression::kZstd});
+    f.append(
+        5, kNow + 10 * i,
+        {.compression = i % 2 == 0 ? protocol::Compression::kNone : protocol::Compression::kZstd});
   }
-  for (const int64_t time : {int64_t{0}, int64_t{3}, int64_t{5}, int64_t{114}, int64_t{390}, int64_t{394}}) {
+  for (const int64_t time :
+       {int64_t{0}, int64_t{3}, int64_t{5}, int64_t{114}, int64_t{390}, int64_t{394}}) {
     const auto found = f.log->find_timestamp(kNow + time);
     REQUIRE(found.has_value());
     const int64_t within = time % 10;
@@ -167,10 +174,12 @@ TEST_CASE("truncation cuts to a batch boundary and forgets epochs and sequences 
   f.append(2, kNow, {.producer_id = 9, .producer_epoch = 0, .base_sequence = 2});
   REQUIRE(f.log->truncate_to(2).has_value());
   CHECK(f.log->end_offset() == 2);
-  CHECK_FALSE(f.append(2, kNow, {.producer_id = 9, .producer_epoch = 0, .base_sequence = 2}).duplicate);
+  CHECK_FALSE(
+      f.append(2, kNow, {.producer_id = 9, .producer_epoch = 0, .base_sequence = 2}).duplicate);
 }
 
 TEST_CASE("a batch larger than a segment is refused") {
   LogFixture f({.segment_bytes = 300});
-  CHECK(f.log->append_as_leader(make_batch(1, kNow, 400), 0, kNow).error().code == ErrorCode::kRecordListTooLarge);
+  CHECK(f.log->append_as_leader(make_batch(1, kNow, 400), 0, kNow).error().code ==
+        ErrorCode::kRecordListTooLarge);
 }

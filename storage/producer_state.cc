@@ -28,21 +28,26 @@ Result<ProducerState::Verdict> ProducerState::check(const BatchView& batch) cons
   }
   const ProducerEntry& entry = found->second;
   if (batch.producer_epoch() < entry.epoch) {
-    return fail(ErrorCode::kInvalidProducerEpoch, "the producer's epoch is older than the last one seen");
+    return fail(ErrorCode::kInvalidProducerEpoch,
+                "the producer's epoch is older than the last one seen");
   }
   if (batch.producer_epoch() > entry.epoch) {
     if (batch.base_sequence() != 0 && entry.epoch != -1) {
-      return fail(ErrorCode::kOutOfOrderSequenceNumber, "a new producer epoch starts at sequence 0");
+      return fail(ErrorCode::kOutOfOrderSequenceNumber,
+                  "a new producer epoch starts at sequence 0");
     }
     return Verdict{};
   }
   for (const ProducerBatch& known : entry.batches) {
-    if (known.base_sequence() == batch.base_sequence() && known.last_sequence == batch.last_sequence()) {
+    if (known.base_sequence() == batch.base_sequence() &&
+        known.last_sequence == batch.last_sequence()) {
       return Verdict{true, known};
     }
   }
-  if (!entry.batches.empty() && batch.base_sequence() != next_sequence(entry.batches.back().last_sequence)) {
-    return fail(ErrorCode::kOutOfOrderSequenceNumber, "the batch does not follow the producer's last sequence");
+  if (!entry.batches.empty() &&
+      batch.base_sequence() != next_sequence(entry.batches.back().last_sequence)) {
+    return fail(ErrorCode::kOutOfOrderSequenceNumber,
+                "the batch does not follow the producer's last sequence");
   }
   return Verdict{};
 }
@@ -70,7 +75,8 @@ void ProducerState::update(const BatchView& batch) {
   if (batch.is_transactional() && entry.txn_first_offset < 0) {
     entry.txn_first_offset = batch.base_offset();
   }
-  entry.batches.push_back({batch.last_sequence(), batch.last_offset(), batch.last_offset_delta(), batch.max_timestamp()});
+  entry.batches.push_back({batch.last_sequence(), batch.last_offset(), batch.last_offset_delta(),
+                           batch.max_timestamp()});
   if (entry.batches.size() > kBatchesMax) {
     entry.batches.pop_front();
   }
@@ -123,7 +129,8 @@ Result<ProducerState> ProducerState::from_snapshot(std::string_view content) {
     return fail(ErrorCode::kCorruptMessage, "the producer snapshot has an unknown version");
   }
   snapshot.decode(in, version);
-  if (!in.ok() || static_cast<uint32_t>(snapshot.crc) != protocol::crc32c(bytes.span().subspan(kCrcEnd))) {
+  if (!in.ok() ||
+      static_cast<uint32_t>(snapshot.crc) != protocol::crc32c(bytes.span().subspan(kCrcEnd))) {
     return fail(ErrorCode::kCorruptMessage, "the producer snapshot is damaged");
   }
   ProducerState state;
@@ -134,7 +141,8 @@ Result<ProducerState> ProducerState::from_snapshot(std::string_view content) {
     entry.last_timestamp = from.timestamp;
     entry.txn_first_offset = from.current_txn_first_offset;
     if (from.last_sequence >= 0) {
-      entry.batches.push_back({from.last_sequence, from.last_offset, from.offset_delta, from.timestamp});
+      entry.batches.push_back(
+          {from.last_sequence, from.last_offset, from.offset_delta, from.timestamp});
     }
   }
   return state;

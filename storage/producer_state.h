@@ -1,6 +1,6 @@
 #pragma once
-// What a partition remembers of its producers: the last batches of each, so that a repeated batch is recognised and a
-// gap refused (KIP-98). Kept over restarts by snapshots next to the segments.
+// What a partition remembers of its producers: the last batches of each, so that a repeated batch
+// is recognised and a gap refused (KIP-98). Kept over restarts by snapshots next to the segments.
 #include <array>
 #include <cstdint>
 #include <deque>
@@ -29,7 +29,7 @@ struct ProducerEntry {
   int16_t epoch = -1;
   int32_t coordinator_epoch = -1;
   int64_t last_timestamp = -1;
-  int64_t txn_first_offset = -1;       // -1: no open transaction
+  int64_t txn_first_offset = -1;      // -1: no open transaction
   std::deque<ProducerBatch> batches;  // oldest first, at most kBatchesMax
 };
 
@@ -43,8 +43,8 @@ class ProducerState {
     bool duplicate = false;
     ProducerBatch original;  // of the duplicate
   };
-  // INVALID_PRODUCER_EPOCH for an old epoch, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap, UNKNOWN_PRODUCER_ID never (an
-  // unknown producer may start anywhere, as in Kafka since 2.4).
+  // INVALID_PRODUCER_EPOCH for an old epoch, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap,
+  // UNKNOWN_PRODUCER_ID never (an unknown producer may start anywhere, as in Kafka since 2.4).
   Result<Verdict> check(const protocol::BatchView& batch) const;
   // Takes over a batch that has been appended. Batches without a producer id change nothing.
   void update(const protocol::BatchView& batch);

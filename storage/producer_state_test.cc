@@ -10,10 +10,18 @@ using namespace klamm::storage;
 namespace {
 
 protocol::Bytes batch(int64_t offset, int16_t epoch, int32_t sequence, int count = 2) {
-  return make_batch(count, 1000, 10, {.base_offset = offset, .producer_id = 7, .producer_epoch = epoch, .base_sequence = sequence});
+  return make_batch(count, 1000, 10,
+                    {.base_offset = offset,
+                     .producer_id = 7,
+                     .producer_epoch = epoch,
+                     .base_sequence = sequence});
 }
-void apply(ProducerState& state, const protocol::Bytes& bytes) { state.update(*protocol::BatchView::parse(bytes.span())); }
-auto check(const ProducerState& state, const protocol::Bytes& bytes) { return state.check(*protocol::BatchView::parse(bytes.span())); }
+void apply(ProducerState& state, const protocol::Bytes& bytes) {
+  state.update(*protocol::BatchView::parse(bytes.span()));
+}
+auto check(const ProducerState& state, const protocol::Bytes& bytes) {
+  return state.check(*protocol::BatchView::parse(bytes.span()));
+}
 
 }  // namespace
 
@@ -46,7 +54,9 @@ TEST_CASE("a gap and an old epoch are refused, a new epoch starts at zero") {
   CHECK(check(state, batch(0, 4, 0)).has_value());
 }
 
-TEST_CASE("an unknown producer may start anywhere") { CHECK(check(ProducerState(), batch(0, 0, 55)).has_value()); }
+TEST_CASE("an unknown producer may start anywhere") {
+  CHECK(check(ProducerState(), batch(0, 0, 55)).has_value());
+}
 
 TEST_CASE("a snapshot keeps the last batch of each producer and detects damage") {
   ProducerState state;

@@ -35,7 +35,8 @@ class ScanBuffer {
       start_ = position;
       step_ = std::min(step_ * 4, kScanBufferSize);
     }
-    return std::span(buffer_.data() + (position - start_), std::min<size_t>(held_ - (position - start_), available));
+    return std::span(buffer_.data() + (position - start_),
+                     std::min<size_t>(held_ - (position - start_), available));
   }
 
  private:
@@ -55,9 +56,11 @@ std::string file_name(int64_t base_offset, const char* suffix) {
   return name;
 }
 
-Result<std::unique_ptr<Segment>> Segment::open(Disk& disk, std::string folder, int64_t base_offset, bool create) {
+Result<std::unique_ptr<Segment>> Segment::open(Disk& disk, std::string folder, int64_t base_offset,
+                                               bool create) {
   std::unique_ptr<Segment> segment(new Segment(disk, std::move(folder), base_offset));
-  TRY(segment->file_, disk.open(segment->path(".log"), create ? OpenMode::kCreate : OpenMode::kReadWrite));
+  TRY(segment->file_,
+      disk.open(segment->path(".log"), create ? OpenMode::kCreate : OpenMode::kReadWrite));
   TRY(segment->size_, segment->file_->size());
   segment->indexed_ = segment->size_ == 0;
   return segment;
@@ -109,17 +112,19 @@ Result<> Segment::append(std::span<const std::span<const uint8_t>> parts, const 
   return {};
 }
 
-// As the reference does: an entry once more than an interval of bytes has come since the last one, so the first batch
-// of a segment never has one.
+// As the reference does: an entry once more than an interval of bytes has come since the last one,
+// so the first batch of a segment never has one.
 void Segment::index_batch(const BatchPlace& place, int64_t index_interval) {
   if (place.max_timestamp > max_timestamp_) {
     max_timestamp_ = place.max_timestamp;
     max_timestamp_offset_ = place.last_offset;
   }
   if (bytes_since_entry_ > index_interval) {
-    offsets_.push_back({static_cast<int32_t>(place.last_offset - base_offset_), static_cast<int32_t>(place.position)});
+    offsets_.push_back({static_cast<int32_t>(place.last_offset - base_offset_),
+                        static_cast<int32_t>(place.position)});
     if (times_.empty() || max_timestamp_ > times_.back().timestamp) {
-      times_.push_back({max_timestamp_, static_cast<int32_t>(max_timestamp_offset_ - base_offset_)});
+      times_.push_back(
+          {max_timestamp_, static_cast<int32_t>(max_timestamp_offset_ - base_offset_)});
     }
     bytes_since_entry_ = 0;
   }
@@ -141,19 +146,22 @@ Result<std::optional<BatchPlace>> Segment::place_at(uint64_t position) {
   }
   BatchPlace place;
   place.position = position;
-  place.size = protocol::kBatchPrefixSize + static_cast<uint64_t>(protocol::load<uint32_t>(header + 8));
+  place.size =
+      protocol::kBatchPrefixSize + static_cast<uint64_t>(protocol::load<uint32_t>(header + 8));
   place.base_offset = protocol::load<int64_t>(header);
   place.last_offset = place.base_offset + protocol::load<int32_t>(header + 23);
   place.max_timestamp = protocol::load<int64_t>(header + 35);
   if (place.size < kBatchHeaderSize || place.position + place.size > size_) {
-    return fail(ErrorCode::kCorruptMessage, "a batch in " + path(".log") + " has an impossible length");
+    return fail(ErrorCode::kCorruptMessage,
+                "a batch in " + path(".log") + " has an impossible length");
   }
   return place;
 }
 
 Result<std::optional<BatchPlace>> Segment::find(int64_t offset) {
   uint64_t position = 0;
-  const auto hint = std::find_if(hints_.begin(), hints_.end(), [&](const Hint& h) { return h.offset == offset; });
+  const auto hint =
+      std::find_if(hints_.begin(), hints_.end(), [&](const Hint& h) { return h.offset == offset; });
   if (hint != hints_.end()) {
     position = hint->position;
   } else {
@@ -188,7 +196,8 @@ Result<uint64_t> Segment::scan(uint64_t position, bool whole, const Visitor& vis
     if (bytes.size() < kBatchHeaderSize) {
       break;
     }
-    const uint64_t size = protocol::kBatchPrefixSize + static_cast<uint64_t>(protocol::load<uint32_t>(bytes.data() + 8));
+    const uint64_t size = protocol::kBatchPrefixSize +
+                          static_cast<uint64_t>(protocol::load<uint32_t>(bytes.data() + 8));
     if (size < kBatchHeaderSize || size > size_ - position) {
       break;
     }
@@ -196,11 +205,13 @@ Result<uint64_t> Segment::scan(uint64_t position, bool whole, const Visitor& vis
       TRY(bytes, buffer.at(position, static_cast<size_t>(size)));
     }
     // A view over the header alone is never asked for its body.
-    const auto batch = whole ? BatchView::parse(bytes) : BatchView::parse({bytes.data(), static_cast<size_t>(size)});
+    const auto batch = whole ? BatchView::parse(bytes)
+                             : BatchView::parse({bytes.data(), static_cast<size_t>(size)});
     if (!batch || (whole && !batch->crc_matches())) {
       break;
     }
-    const BatchPlace place{position, size, batch->base_offset(), batch->last_offset(), batch->max_timestamp()};
+    const BatchPlace place{position, size, batch->base_offset(), batch->last_offset(),
+                           batch->max_timestamp()};
     if (!visit(place, *batch)) {
       break;
     }
@@ -233,7 +244,8 @@ Result<> Segment::load_indexes() {
   times_ = std::move(*times);
   max_timestamp_ = times_.back().timestamp;
   max_timestamp_offset_ = base_offset_ + times_.back().relative_offset;
-  bytes_since_entry_ = static_cast<int64_t>(size_) - (offsets_.empty() ? 0 : offsets_.back().position);
+  bytes_since_entry_ =
+      static_cast<int64_t>(size_) - (offsets_.empty() ? 0 : offsets_.back().position);
   return {};
 }
 
@@ -250,9 +262,9 @@ Result<> Segment::truncate_and_reindex(uint64_t size, int64_t index_interval) {
   max_timestamp_ = max_timestamp_offset_ = first_timestamp_ = -1;
   reserved_ = 0;
   TRY(const uint64_t end, scan(0, false, [&](const BatchPlace& place, const BatchView&) {
-    index_batch(place, index_interval);
-    return true;
-  }));
+        index_batch(place, index_interval);
+        return true;
+      }));
   (void)end;
   return {};
 }

@@ -1,5 +1,6 @@
 #pragma once
-// One segment of a log: the file of batches and its two sparse indexes (index.h). Owned and called by one Log.
+// One segment of a log: the file of batches and its two sparse indexes (index.h). Owned and called
+// by one Log.
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -29,7 +30,8 @@ struct BatchPlace {
 class Segment {
  public:
   // Opens the segment's file, or creates it. Indexes are loaded when they are first needed.
-  static Result<std::unique_ptr<Segment>> open(Disk& disk, std::string folder, int64_t base_offset, bool create);
+  static Result<std::unique_ptr<Segment>> open(Disk& disk, std::string folder, int64_t base_offset,
+                                               bool create);
 
   int64_t base_offset() const { return base_offset_; }
   uint64_t size() const { return size_; }
@@ -41,14 +43,17 @@ class Segment {
   Result<int64_t> first_timestamp();
   bool index_is_full(int64_t index_bytes_max) const;
 
-  // Appends batches that are final (offsets, epoch, checksum). On error the file is cut back to what it was.
-  Result<> append(std::span<const std::span<const uint8_t>> parts, const BatchPlace& summary, int64_t index_interval);
+  // Appends batches that are final (offsets, epoch, checksum). On error the file is cut back to
+  // what it was.
+  Result<> append(std::span<const std::span<const uint8_t>> parts, const BatchPlace& summary,
+                  int64_t index_interval);
   // The place of the first batch whose last offset is >= `offset`; nullopt when there is none.
   Result<std::optional<BatchPlace>> find(int64_t offset);
   // The place of the first batch whose largest timestamp is >= `timestamp`.
   Result<std::optional<BatchPlace>> find_time(int64_t timestamp);
-  // Calls `visit` for each batch from `position` on until it returns false. With `whole` the batch's bytes are read
-  // and its checksum verified, else only its header. Returns the position behind the last sound batch.
+  // Calls `visit` for each batch from `position` on until it returns false. With `whole` the
+  // batch's bytes are read and its checksum verified, else only its header. Returns the position
+  // behind the last sound batch.
   using Visitor = std::function<bool(const BatchPlace&, const protocol::BatchView&)>;
   Result<uint64_t> scan(uint64_t position, bool whole, const Visitor& visit);
   // The position of the last batch that the offset index knows, 0 for none.
@@ -68,8 +73,11 @@ class Segment {
   Result<std::vector<std::string>> mark_deleted();
 
  private:
-  Segment(Disk& disk, std::string folder, int64_t base_offset) : disk_(disk), folder_(std::move(folder)), base_offset_(base_offset) {}
-  std::string path(const char* suffix) const { return folder_ + "/" + file_name(base_offset_, suffix); }
+  Segment(Disk& disk, std::string folder, int64_t base_offset)
+      : disk_(disk), folder_(std::move(folder)), base_offset_(base_offset) {}
+  std::string path(const char* suffix) const {
+    return folder_ + "/" + file_name(base_offset_, suffix);
+  }
   Result<> load_indexes();
   void index_batch(const BatchPlace& place, int64_t index_interval);
   Result<std::optional<BatchPlace>> place_at(uint64_t position);

@@ -33,7 +33,8 @@ inline std::string read_all(Log& log, int64_t offset) {
     }
     for (const auto& piece : payload->pieces()) {
       std::string part(piece.size, '\0');
-      (void)piece.source->read_at(piece.position, {reinterpret_cast<uint8_t*>(part.data()), part.size()});
+      (void)piece.source->read_at(piece.position,
+                                  {reinterpret_cast<uint8_t*>(part.data()), part.size()});
       std::span<const uint8_t> left = span_of(part);
       while (!left.empty()) {
         const auto batch = protocol::BatchView::parse(left);

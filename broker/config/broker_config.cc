@@ -15,7 +15,8 @@ const ConfigMap kWorkingDefaults = {
     {"listeners", "PLAINTEXT://:9092,CONTROLLER://:9093"},
     {"controller.listener.names", "CONTROLLER"},
     {"listener.security.protocol.map",
-     "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL"},
+     "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_"
+     "SSL"},
     {"log.dirs", "/tmp/kraft-combined-logs"},
     {"offsets.topic.replication.factor", "1"},
     {"transaction.state.log.replication.factor", "1"},
@@ -24,8 +25,12 @@ const ConfigMap kWorkingDefaults = {
     {"share.coordinator.state.topic.min.isr", "1"},
 };
 
-const std::set<std::string> kNotProperties = {"VERSION", "HEAP_OPTS", "LOG4J_OPTS", "OPTS", "JMX_OPTS", "JVM_PERFORMANCE_OPTS",
-                                              "GC_LOG_OPTS", "LOG4J_ROOT_LOGLEVEL", "LOG4J_LOGGERS", "TOOLS_LOG4J_LOGLEVEL", "JMX_HOSTNAME"};
+const std::set<std::string> kNotProperties = {"VERSION",       "HEAP_OPTS",
+                                              "LOG4J_OPTS",    "OPTS",
+                                              "JMX_OPTS",      "JVM_PERFORMANCE_OPTS",
+                                              "GC_LOG_OPTS",   "LOG4J_ROOT_LOGLEVEL",
+                                              "LOG4J_LOGGERS", "TOOLS_LOG4J_LOGLEVEL",
+                                              "JMX_HOSTNAME"};
 
 std::string replace_all(std::string text, std::string_view from, std::string_view to) {
   for (size_t at = text.find(from); at != std::string::npos; at = text.find(from, at + to.size())) {
@@ -41,11 +46,14 @@ Result<Endpoint> parse_endpoint(const std::string& text) {
   uint16_t port = 0;
   Endpoint endpoint;
   if (scheme == std::string::npos || colon == std::string::npos || colon < scheme + 3 ||
-      std::from_chars(text.data() + colon + 1, text.data() + text.size(), port).ptr != text.data() + text.size()) {
-    return fail(ErrorCode::kInvalidConfig, "Unable to parse " + text + " to a broker endpoint; write NAME://host:port");
+      std::from_chars(text.data() + colon + 1, text.data() + text.size(), port).ptr !=
+          text.data() + text.size()) {
+    return fail(ErrorCode::kInvalidConfig,
+                "Unable to parse " + text + " to a broker endpoint; write NAME://host:port");
   }
   endpoint.name = text.substr(0, scheme);
-  std::transform(endpoint.name.begin(), endpoint.name.end(), endpoint.name.begin(), [](unsigned char c) { return std::toupper(c); });
+  std::transform(endpoint.name.begin(), endpoint.name.end(), endpoint.name.begin(),
+                 [](unsigned char c) { return std::toupper(c); });
   endpoint.host = text.substr(scheme + 3, colon - scheme - 3);
   if (endpoint.host.starts_with('[') && endpoint.host.ends_with(']')) {
     endpoint.host = endpoint.host.substr(1, endpoint.host.size() - 2);
@@ -54,13 +62,15 @@ Result<Endpoint> parse_endpoint(const std::string& text) {
   return endpoint;
 }
 
-Result<std::vector<Endpoint>> parse_endpoints(const std::string& list, const std::map<std::string, std::string>& protocols) {
+Result<std::vector<Endpoint>> parse_endpoints(const std::string& list,
+                                              const std::map<std::string, std::string>& protocols) {
   std::vector<Endpoint> endpoints;
   for (const std::string& text : split_list(list)) {
     TRY(Endpoint endpoint, parse_endpoint(text));
     const auto protocol = protocols.find(endpoint.name);
     if (protocol == protocols.end()) {
-      return fail(ErrorCode::kInvalidConfig, "No security protocol defined for listener " + endpoint.name +
+      return fail(ErrorCode::kInvalidConfig, "No security protocol defined for listener " +
+                                                 endpoint.name +
                                                  "; add it to listener.security.protocol.map");
     }
     endpoint.protocol = protocol->second;
@@ -77,8 +87,10 @@ int64_t to_number(const std::string& text) {
 
 std::optional<protocol::Compression> parse_compression(const std::string& name) {
   using protocol::Compression;
-  const std::map<std::string, Compression> names = {{"uncompressed", Compression::kNone}, {"gzip", Compression::kGzip},
-                                                    {"snappy", Compression::kSnappy},     {"lz4", Compression::kLz4},
+  const std::map<std::string, Compression> names = {{"uncompressed", Compression::kNone},
+                                                    {"gzip", Compression::kGzip},
+                                                    {"snappy", Compression::kSnappy},
+                                                    {"lz4", Compression::kLz4},
                                                     {"zstd", Compression::kZstd}};
   const auto found = names.find(name);
   return found == names.end() ? std::nullopt : std::optional(found->second);
@@ -107,7 +119,8 @@ Result<BrokerConfig> BrokerConfig::make(ConfigMap given) {
     std::string listeners;
     for (const std::string& text : split_list(given["advertised.listeners"])) {
       TRY(const Endpoint endpoint, parse_endpoint(text));
-      listeners += (listeners.empty() ? "" : ",") + endpoint.name + "://0.0.0.0:" + std::to_string(endpoint.port);
+      listeners += (listeners.empty() ? "" : ",") + endpoint.name +
+                   "://0.0.0.0:" + std::to_string(endpoint.port);
     }
     given["listeners"] = listeners;
   }
@@ -138,7 +151,8 @@ Result<> BrokerConfig::resolve_listeners() {
   for (const std::string& pair : split_list(get("listener.security.protocol.map"))) {
     const size_t colon = pair.find(':');
     if (colon == std::string::npos) {
-      return fail(ErrorCode::kInvalidConfig, "listener.security.protocol.map has no protocol in: " + pair);
+      return fail(ErrorCode::kInvalidConfig,
+                  "listener.security.protocol.map has no protocol in: " + pair);
     }
     protocols[pair.substr(0, colon)] = pair.substr(colon + 1);
   }
@@ -149,26 +163,33 @@ Result<> BrokerConfig::resolve_listeners() {
   TRY(const auto listeners, parse_endpoints(get("listeners"), protocols));
   std::copy_if(listeners.begin(), listeners.end(), std::back_inserter(listeners_), of_broker);
   const std::string* advertised_list = find("advertised.listeners");
-  TRY(const auto advertised, parse_endpoints(advertised_list == nullptr ? "" : *advertised_list, protocols));
+  TRY(const auto advertised,
+      parse_endpoints(advertised_list == nullptr ? "" : *advertised_list, protocols));
   std::copy_if(advertised.begin(), advertised.end(), std::back_inserter(advertised_), of_broker);
   if (listeners_.empty()) {
-    return fail(ErrorCode::kInvalidConfig, "There must be at least one broker listener. Set listeners to something like PLAINTEXT://:9092");
+    return fail(ErrorCode::kInvalidConfig,
+                "There must be at least one broker listener. Set listeners to something like "
+                "PLAINTEXT://:9092");
   }
   for (const Endpoint& listener : listeners_) {
     if (listener.protocol != "PLAINTEXT") {
-      return fail(ErrorCode::kInvalidConfig, "Listener " + listener.name + " wants " + listener.protocol +
-                                                 ", which this version does not serve yet; use PLAINTEXT");
+      return fail(ErrorCode::kInvalidConfig,
+                  "Listener " + listener.name + " wants " + listener.protocol +
+                      ", which this version does not serve yet; use PLAINTEXT");
     }
   }
   if (advertised_.empty()) {
     advertised_ = listeners_;
     for (Endpoint& endpoint : advertised_) {
-      endpoint.host = endpoint.host.empty() || endpoint.host == "0.0.0.0" ? "localhost" : endpoint.host;
+      endpoint.host =
+          endpoint.host.empty() || endpoint.host == "0.0.0.0" ? "localhost" : endpoint.host;
     }
   }
   for (const Endpoint& endpoint : advertised_) {
     if (endpoint.host == "0.0.0.0") {
-      return fail(ErrorCode::kInvalidConfig, "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a routable IP address.");
+      return fail(ErrorCode::kInvalidConfig,
+                  "advertised.listeners cannot use the nonroutable meta-address 0.0.0.0. Use a "
+                  "routable IP address.");
     }
   }
   return {};
@@ -214,7 +235,8 @@ ConfigMap config_from_environment(const std::vector<std::string>& environment) {
     if (kNotProperties.contains(name)) {
       continue;
     }
-    std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     name = replace_all(replace_all(replace_all(name, "_", "."), "...", "-"), "..", "_");
     given[name] = entry.substr(equals + 1);
   }
@@ -257,7 +279,8 @@ Result<> check_topic_config(const ConfigMap& overrides) {
 storage::LogConfig resolve_log_config(const BrokerConfig& config, const ConfigMap& overrides) {
   const auto value = [&](const char* name) {
     const auto found = overrides.find(name);
-    return found != overrides.end() ? found->second : topic_default(config, *find_key(topic_keys(), name));
+    return found != overrides.end() ? found->second
+                                    : topic_default(config, *find_key(topic_keys(), name));
   };
   const auto number = [&](const char* name) { return to_number(value(name)); };
   storage::LogConfig log;
@@ -281,8 +304,9 @@ storage::LogConfig resolve_log_config(const BrokerConfig& config, const ConfigMa
   const auto policies = split_list(value("cleanup.policy"));
   log.cleanup_delete = std::find(policies.begin(), policies.end(), "delete") != policies.end();
   log.cleanup_compact = std::find(policies.begin(), policies.end(), "compact") != policies.end();
-  log.timestamp_type = value("message.timestamp.type") == "LogAppendTime" ? protocol::TimestampType::kLogAppendTime
-                                                                          : protocol::TimestampType::kCreateTime;
+  log.timestamp_type = value("message.timestamp.type") == "LogAppendTime"
+                           ? protocol::TimestampType::kLogAppendTime
+                           : protocol::TimestampType::kCreateTime;
   const std::string codec = value("compression.type");
   log.compression = parse_compression(codec);
   if (codec == "gzip" || codec == "lz4" || codec == "zstd") {

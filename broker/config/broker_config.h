@@ -1,6 +1,7 @@
 #pragma once
-// The broker's configuration: Kafka's names, types and defaults, merged in this order: Kafka's defaults, the defaults
-// of a working single node, server.properties, KAFKA_* of the environment, --override on the command line.
+// The broker's configuration: Kafka's names, types and defaults, merged in this order: Kafka's
+// defaults, the defaults of a working single node, server.properties, KAFKA_* of the environment,
+// --override on the command line.
 #include <map>
 #include <string>
 #include <vector>
@@ -14,19 +15,26 @@ namespace klamm::broker {
 using ConfigMap = std::map<std::string, std::string>;
 
 struct Endpoint {
-  std::string name;      // of the listener
-  std::string host;      // empty: every address
+  std::string name;  // of the listener
+  std::string host;  // empty: every address
   uint16_t port = 0;
   std::string protocol;  // PLAINTEXT, SSL, ...
 };
 
 // Where the value of a key came from; the numbers are DescribeConfigs' config sources.
-enum class ConfigSource : int8_t { kTopic = 1, kDynamicBroker = 2, kDynamicDefault = 3, kStatic = 4, kDefault = 5 };
+enum class ConfigSource : int8_t {
+  kTopic = 1,
+  kDynamicBroker = 2,
+  kDynamicDefault = 3,
+  kStatic = 4,
+  kDefault = 5
+};
 
 class BrokerConfig {
  public:
-  // `given` holds what was set, highest precedence already resolved. INVALID_CONFIG for values that do not parse and
-  // for combinations that cannot work; keys that nobody knows are kept and reported by unknown_keys().
+  // `given` holds what was set, highest precedence already resolved. INVALID_CONFIG for values that
+  // do not parse and for combinations that cannot work; keys that nobody knows are kept and
+  // reported by unknown_keys().
   static Result<BrokerConfig> make(ConfigMap given);
 
   // The value in force, or nullptr when there is none.
@@ -39,7 +47,7 @@ class BrokerConfig {
   const std::vector<std::string>& unknown_keys() const { return unknown_; }
 
   int32_t node_id() const { return static_cast<int32_t>(number("node.id")); }
-  const std::vector<Endpoint>& listeners() const { return listeners_; }              // of the broker role
+  const std::vector<Endpoint>& listeners() const { return listeners_; }  // of the broker role
   const std::vector<Endpoint>& advertised() const { return advertised_; }
   std::vector<std::string> log_dirs() const;
 
@@ -56,7 +64,8 @@ ConfigMap config_from_environment(const std::vector<std::string>& environment);
 
 std::vector<std::string> split_list(std::string_view text);
 
-// The value that a topic key has without an override: from the broker's configuration by its synonyms.
+// The value that a topic key has without an override: from the broker's configuration by its
+// synonyms.
 std::string topic_default(const BrokerConfig& config, const ConfigKey& key);
 // INVALID_CONFIG when an override has an unknown key or a bad value.
 Result<> check_topic_config(const ConfigMap& overrides);

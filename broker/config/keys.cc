@@ -32,12 +32,15 @@ bool parse(std::string_view text, T& value) {
   return error == std::errc() && end == text.data() + text.size();
 }
 
-std::unexpected<Error> invalid(const ConfigKey& key, const std::string& value, const std::string& why) {
-  return fail(ErrorCode::kInvalidConfig, "Invalid value " + value + " for configuration " + std::string(key.name) + ": " + why);
+std::unexpected<Error> invalid(const ConfigKey& key, const std::string& value,
+                               const std::string& why) {
+  return fail(ErrorCode::kInvalidConfig, "Invalid value " + value + " for configuration " +
+                                             std::string(key.name) + ": " + why);
 }
 
 bool is_number(ConfigType type) {
-  return type == ConfigType::kInt || type == ConfigType::kLong || type == ConfigType::kShort || type == ConfigType::kDouble;
+  return type == ConfigType::kInt || type == ConfigType::kLong || type == ConfigType::kShort ||
+         type == ConfigType::kDouble;
 }
 
 // "[from,...]" or "[from,...,to]", perhaps with " or -1" behind.
@@ -55,7 +58,8 @@ bool in_range(std::string_view valid, double number) {
   const auto parts = split(valid.substr(1, valid.size() - 2));
   double from = 0;
   double to = 0;
-  return (!parse(parts.front(), from) || number >= from) && (parts.size() < 3 || !parse(parts[2], to) || number <= to);
+  return (!parse(parts.front(), from) || number >= from) &&
+         (parts.size() < 3 || !parse(parts[2], to) || number <= to);
 }
 
 Result<> check_number(const ConfigKey& key, const std::string& value) {
@@ -66,10 +70,13 @@ Result<> check_number(const ConfigKey& key, const std::string& value) {
     }
   } else {
     int64_t whole = 0;
-    const char* name = key.type == ConfigType::kInt ? "INT" : key.type == ConfigType::kShort ? "SHORT" : "LONG";
-    const bool fits = parse(std::string_view(value), whole) &&
-                      (key.type != ConfigType::kInt || (whole >= INT32_MIN && whole <= INT32_MAX)) &&
-                      (key.type != ConfigType::kShort || (whole >= INT16_MIN && whole <= INT16_MAX));
+    const char* name = key.type == ConfigType::kInt     ? "INT"
+                       : key.type == ConfigType::kShort ? "SHORT"
+                                                        : "LONG";
+    const bool fits =
+        parse(std::string_view(value), whole) &&
+        (key.type != ConfigType::kInt || (whole >= INT32_MIN && whole <= INT32_MAX)) &&
+        (key.type != ConfigType::kShort || (whole >= INT16_MIN && whole <= INT16_MAX));
     if (!fits) {
       return invalid(key, value, std::string("Not a number of type ") + name);
     }
@@ -82,13 +89,15 @@ Result<> check_number(const ConfigKey& key, const std::string& value) {
 }
 
 bool is_choice(std::string_view valid) {
-  return valid.starts_with('[') && valid.find("...") == std::string_view::npos && valid.find(':') == std::string_view::npos;
+  return valid.starts_with('[') && valid.find("...") == std::string_view::npos &&
+         valid.find(':') == std::string_view::npos;
 }
 
 }  // namespace
 
 const ConfigKey* find_key(std::span<const ConfigKey> keys, std::string_view name) {
-  const auto found = std::find_if(keys.begin(), keys.end(), [&](const ConfigKey& key) { return key.name == name; });
+  const auto found = std::find_if(keys.begin(), keys.end(),
+                                  [&](const ConfigKey& key) { return key.name == name; });
   return found == keys.end() ? nullptr : &*found;
 }
 
@@ -101,9 +110,13 @@ Result<> check_value(const ConfigKey& key, const std::string& value) {
   }
   if (is_choice(key.valid)) {
     const auto choices = split(key.valid.substr(1, key.valid.size() - 2));
-    for (const auto part : key.type == ConfigType::kList ? split(value) : std::vector<std::string_view>{value}) {
-      if (std::find(choices.begin(), choices.end(), part) == choices.end() && !(part.empty() && value.empty())) {
-        return invalid(key, value, "String must be one of: " + std::string(key.valid.substr(1, key.valid.size() - 2)));
+    for (const auto part :
+         key.type == ConfigType::kList ? split(value) : std::vector<std::string_view>{value}) {
+      if (std::find(choices.begin(), choices.end(), part) == choices.end() &&
+          !(part.empty() && value.empty())) {
+        return invalid(
+            key, value,
+            "String must be one of: " + std::string(key.valid.substr(1, key.valid.size() - 2)));
       }
     }
   }

@@ -1,5 +1,6 @@
 #pragma once
-// The configuration keys of Apache Kafka 4.4.0 as tables: what is documented, validated and described comes from here.
+// The configuration keys of Apache Kafka 4.4.0 as tables: what is documented, validated and
+// described comes from here.
 #include <cstdint>
 #include <span>
 #include <string>
@@ -11,7 +12,15 @@ namespace klamm::broker {
 
 // The numbers are those of DescribeConfigs.
 enum class ConfigType : int8_t {
-  kBoolean = 1, kString = 2, kInt = 3, kShort = 4, kLong = 5, kDouble = 6, kList = 7, kClass = 8, kPassword = 9
+  kBoolean = 1,
+  kString = 2,
+  kInt = 3,
+  kShort = 4,
+  kLong = 5,
+  kDouble = 6,
+  kList = 7,
+  kClass = 8,
+  kPassword = 9
 };
 enum class ConfigUpdate : uint8_t { kReadOnly, kClusterWide, kPerBroker };
 

@@ -9,9 +9,12 @@ constexpr const char* kTopic = "__consumer_offsets";
 
 GroupShardConfig read_config(const BrokerConfig& config) {
   GroupShardConfig shard;
-  shard.classic.session_timeout_min_ms = static_cast<int32_t>(config.number("group.min.session.timeout.ms"));
-  shard.classic.session_timeout_max_ms = static_cast<int32_t>(config.number("group.max.session.timeout.ms"));
-  shard.classic.initial_rebalance_delay_ms = static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms"));
+  shard.classic.session_timeout_min_ms =
+      static_cast<int32_t>(config.number("group.min.session.timeout.ms"));
+  shard.classic.session_timeout_max_ms =
+      static_cast<int32_t>(config.number("group.max.session.timeout.ms"));
+  shard.classic.initial_rebalance_delay_ms =
+      static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms"));
   shard.classic.members_max = static_cast<size_t>(config.number("group.max.size"));
   shard.offsets_retention_ms = config.number("offsets.retention.minutes") * 60'000;
   shard.expiry_check_ms = config.number("offsets.retention.check.interval.ms");
@@ -21,20 +24,25 @@ GroupShardConfig read_config(const BrokerConfig& config) {
 // Member ids end in a random UUID in its usual text form.
 std::string uuid_text(storage::Random& random) {
   const std::string hex = storage::new_uuid(random).to_hex();
-  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" + hex.substr(16, 4) + "-" + hex.substr(20);
+  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" +
+         hex.substr(16, 4) + "-" + hex.substr(20);
 }
 
 }  // namespace
 
-GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers, const storage::Clock& clock,
-                                   storage::Random& random, std::function<int32_t()> partition_count)
-    : clock_(clock), partition_count_(std::move(partition_count)), config_(read_config(config)),
+GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
+                                   const storage::Clock& clock, storage::Random& random,
+                                   std::function<int32_t()> partition_count)
+    : clock_(clock),
+      partition_count_(std::move(partition_count)),
+      config_(read_config(config)),
       metadata_size_max_(config.number("offset.metadata.max.bytes")),
       runtime_(kTopic, replicas, timers, clock, [this, &random](RecordSink& sink) {
         return std::make_unique<GroupShard>(sink, config_, [&random] { return uuid_text(random); });
       }) {}
 
-Result<> GroupCoordinator::with(const std::string& group_id, const std::function<void(GroupShard&, int64_t)>& use) {
+Result<> GroupCoordinator::with(const std::string& group_id,
+                                const std::function<void(GroupShard&, int64_t)>& use) {
   if (group_id.empty()) {
     return fail(ErrorCode::kInvalidGroupId, "the group id is empty");
   }
@@ -50,7 +58,8 @@ Result<> GroupCoordinator::with(const std::string& group_id, const std::function
 }
 
 void GroupCoordinator::for_each(const std::function<void(GroupShard&)>& visit) {
-  runtime_.for_each(partition_count_(), [&](CoordinatorShard& shard) { visit(static_cast<GroupShard&>(shard)); });
+  runtime_.for_each(partition_count_(),
+                    [&](CoordinatorShard& shard) { visit(static_cast<GroupShard&>(shard)); });
 }
 
 }  // namespace klamm::broker

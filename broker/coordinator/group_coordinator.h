@@ -10,12 +10,14 @@ namespace klamm::broker {
 
 class GroupCoordinator {
  public:
-  GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers, const storage::Clock& clock, storage::Random& random,
+  GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
+                   const storage::Clock& clock, storage::Random& random,
                    std::function<int32_t()> partition_count);
 
-  // Calls `use` with the shard of the group. INVALID_GROUP_ID for an empty id, COORDINATOR_NOT_AVAILABLE or
-  // NOT_COORDINATOR when the group is not served here.
-  Result<> with(const std::string& group_id, const std::function<void(GroupShard& shard, int64_t now_ms)>& use);
+  // Calls `use` with the shard of the group. INVALID_GROUP_ID for an empty id,
+  // COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR when the group is not served here.
+  Result<> with(const std::string& group_id,
+                const std::function<void(GroupShard& shard, int64_t now_ms)>& use);
   void for_each(const std::function<void(GroupShard&)>& visit);
   int64_t metadata_size_max() const { return metadata_size_max_; }
 

@@ -16,9 +16,11 @@ using protocol::Bytes;
 // A shard with its sink and its parked answers.
 class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watcher {
  public:
-  Hosted(CoordinatorRuntime& runtime, int32_t partition) : runtime_(runtime), partition_(partition) {}
+  Hosted(CoordinatorRuntime& runtime, int32_t partition)
+      : runtime_(runtime), partition_(partition) {}
 
-  void append(std::vector<CoordinatorRecord> records, std::function<void(ErrorCode)> committed) override {
+  void append(std::vector<CoordinatorRecord> records,
+              std::function<void(ErrorCode)> committed) override {
     const auto found = runtime_.replicas_.find(runtime_.topic_, partition_);
     if (!found) {
       return committed(ErrorCode::kNotCoordinator);
@@ -26,7 +28,8 @@ class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watche
     const int64_t now = runtime_.clock_.wall_ms();
     BatchBuilder builder({});
     for (const auto& record : records) {
-      builder.add(now, record.key.span(), record.value ? std::optional(record.value->span()) : std::nullopt);
+      builder.add(now, record.key.span(),
+                  record.value ? std::optional(record.value->span()) : std::nullopt);
     }
     const auto info = (*found)->append(builder.build(), -1, now);
     if (!info) {
@@ -85,16 +88,12 @@ class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watche
     switch (code) {
       case ErrorCode::kUnknownTopicOrPartition:
       case ErrorCode::kNotEnoughReplicas:
-      case ErrorCode::kRequestTimedOut:
-        return ErrorCode::kCoordinatorNotAvailable;
+      case ErrorCode::kRequestTimedOut: return ErrorCode::kCoordinatorNotAvailable;
       case ErrorCode::kNotLeaderOrFollower:
-      case ErrorCode::kKafkaStorageError:
-        return ErrorCode::kNotCoordinator;
+      case ErrorCode::kKafkaStorageError: return ErrorCode::kNotCoordinator;
       case ErrorCode::kMessageTooLarge:
-      case ErrorCode::kRecordListTooLarge:
-        return ErrorCode::kUnknownServerError;
-      default:
-        return code;
+      case ErrorCode::kRecordListTooLarge: return ErrorCode::kUnknownServerError;
+      default: return code;
     }
   }
 
@@ -105,8 +104,13 @@ class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watche
   Timers::Id timer_;
 };
 
-CoordinatorRuntime::CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers, const storage::Clock& clock, ShardFactory factory)
-    : topic_(std::move(topic)), replicas_(replicas), timers_(timers), clock_(clock), factory_(std::move(factory)) {}
+CoordinatorRuntime::CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers,
+                                       const storage::Clock& clock, ShardFactory factory)
+    : topic_(std::move(topic)),
+      replicas_(replicas),
+      timers_(timers),
+      clock_(clock),
+      factory_(std::move(factory)) {}
 
 CoordinatorRuntime::~CoordinatorRuntime() = default;
 
@@ -128,7 +132,8 @@ Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
   const auto found = replicas_.find(topic_, partition);
   if (!found) {
     const bool missing = found.error().code == ErrorCode::kUnknownTopicOrPartition;
-    return fail(missing ? ErrorCode::kCoordinatorNotAvailable : ErrorCode::kNotCoordinator, found.error().why);
+    return fail(missing ? ErrorCode::kCoordinatorNotAvailable : ErrorCode::kNotCoordinator,
+                found.error().why);
   }
   storage::Log& log = (*found)->log();
   const int64_t now = clock_.wall_ms();
@@ -138,15 +143,17 @@ Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
     }
     const auto plain = protocol::decompress(batch.compression(), batch.body(), INT32_MAX);
     if (!plain) {
-      spdlog::error("{}-{}: the batch at {} cannot be read: {}", topic_, partition, batch.base_offset(), plain.error().why);
+      spdlog::error("{}-{}: the batch at {} cannot be read: {}", topic_, partition,
+                    batch.base_offset(), plain.error().why);
       return true;
     }
     protocol::RecordIterator records(plain->span(), batch.count());
     for (auto record = records.next(); record && *record; record = records.next()) {
       if ((*record)->key) {
-        hosted.shard->replay({Bytes::copy_of(*(*record)->key),
-                              (*record)->value ? std::optional(Bytes::copy_of(*(*record)->value)) : std::nullopt},
-                             now);
+        hosted.shard->replay(
+            {Bytes::copy_of(*(*record)->key),
+             (*record)->value ? std::optional(Bytes::copy_of(*(*record)->value)) : std::nullopt},
+            now);
       }
     }
     return true;
@@ -156,7 +163,8 @@ Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
 
 void CoordinatorRuntime::rearm(int32_t partition) { hosted_.at(partition)->rearm(); }
 
-void CoordinatorRuntime::for_each(int32_t partitions, const std::function<void(CoordinatorShard&)>& visit) {
+void CoordinatorRuntime::for_each(int32_t partitions,
+                                  const std::function<void(CoordinatorShard&)>& visit) {
   for (int32_t i = 0; i < partitions; ++i) {
     if (const auto found = shard(i)) {
       visit(**found);

@@ -1,7 +1,8 @@
 #pragma once
-// What every coordinator of Kafka has in common (KIP-915 and its successors): state that lives in the partitions of an
-// internal topic. A coordinator shard answers a request by records; they are appended, replayed into the shard by the
-// one function that loading uses, and the answer is parked until they are committed.
+// What every coordinator of Kafka has in common (KIP-915 and its successors): state that lives in
+// the partitions of an internal topic. A coordinator shard answers a request by records; they are
+// appended, replayed into the shard by the one function that loading uses, and the answer is parked
+// until they are committed.
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -23,15 +24,17 @@ struct CoordinatorRecord {
   std::optional<protocol::Bytes> value;
 };
 
-// Where a shard's records go. `committed` is called with kNone once they are replicated, or with what the client is to
-// be told; until it was called with kNone nothing may be promised.
+// Where a shard's records go. `committed` is called with kNone once they are replicated, or with
+// what the client is to be told; until it was called with kNone nothing may be promised.
 class RecordSink {
  public:
   virtual ~RecordSink() = default;
-  virtual void append(std::vector<CoordinatorRecord> records, std::function<void(ErrorCode)> committed) = 0;
+  virtual void append(std::vector<CoordinatorRecord> records,
+                      std::function<void(ErrorCode)> committed) = 0;
 };
 
-// The state of one partition of the topic. Pure: time comes as an argument, records leave through the sink.
+// The state of one partition of the topic. Pure: time comes as an argument, records leave through
+// the sink.
 class CoordinatorShard {
  public:
   virtual ~CoordinatorShard() = default;
@@ -49,11 +52,12 @@ using ShardFactory = std::function<std::unique_ptr<CoordinatorShard>(RecordSink&
 
 class CoordinatorRuntime {
  public:
-  CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers, const storage::Clock& clock, ShardFactory factory);
+  CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers,
+                     const storage::Clock& clock, ShardFactory factory);
   ~CoordinatorRuntime();
 
-  // The shard of a partition, loaded first when it is not in memory. COORDINATOR_NOT_AVAILABLE when the topic is not
-  // there, NOT_COORDINATOR when this node does not lead the partition.
+  // The shard of a partition, loaded first when it is not in memory. COORDINATOR_NOT_AVAILABLE when
+  // the topic is not there, NOT_COORDINATOR when this node does not lead the partition.
   Result<CoordinatorShard*> shard(int32_t partition);
   // Must be called after each event given to the shard: its deadline may have moved.
   void rearm(int32_t partition);

@@ -6,7 +6,8 @@ namespace klamm::broker {
 namespace {
 
 std::optional<std::string> default_of(const ConfigKey& key) {
-  return key.default_value == nullptr ? std::nullopt : std::optional<std::string>(key.default_value);
+  return key.default_value == nullptr ? std::nullopt
+                                      : std::optional<std::string>(key.default_value);
 }
 
 void settle(ConfigDescription& description) {
@@ -23,7 +24,8 @@ void settle(ConfigDescription& description) {
 }
 
 // The broker keys behind a topic key: those that are set, then the default.
-void add_broker_synonyms(const BrokerConfig& config, const ConfigKey& key, ConfigDescription& description) {
+void add_broker_synonyms(const BrokerConfig& config, const ConfigKey& key,
+                         ConfigDescription& description) {
   const auto names = split_list(key.broker_synonyms);
   for (const std::string& name : names) {
     if (config.is_given(name)) {
@@ -41,13 +43,15 @@ void add_broker_synonyms(const BrokerConfig& config, const ConfigKey& key, Confi
 
 }  // namespace
 
-std::vector<ConfigDescription> describe_topic_config(const BrokerConfig& config, const ConfigMap& overrides) {
+std::vector<ConfigDescription> describe_topic_config(const BrokerConfig& config,
+                                                     const ConfigMap& overrides) {
   std::vector<ConfigDescription> all;
   for (const ConfigKey& key : topic_keys()) {
     ConfigDescription description{.name = std::string(key.name), .type = key.type};
     const auto override_value = overrides.find(description.name);
     if (override_value != overrides.end()) {
-      description.synonyms.push_back({description.name, override_value->second, ConfigSource::kTopic});
+      description.synonyms.push_back(
+          {description.name, override_value->second, ConfigSource::kTopic});
     }
     add_broker_synonyms(config, key, description);
     settle(description);
@@ -70,7 +74,8 @@ std::vector<ConfigDescription> describe_broker_config(const BrokerConfig& config
                                   .sensitive = key.type == ConfigType::kPassword,
                                   .type = key.type};
     if (config.is_given(key.name)) {
-      description.synonyms.push_back({description.name, *config.find(key.name), ConfigSource::kStatic});
+      description.synonyms.push_back(
+          {description.name, *config.find(key.name), ConfigSource::kStatic});
     }
     if (key.default_value != nullptr) {
       description.synonyms.push_back({description.name, key.default_value, ConfigSource::kDefault});

@@ -25,7 +25,8 @@ struct ConfigDescription {
 };
 
 // Every topic key: the topic's override, else what the broker's configuration gives.
-std::vector<ConfigDescription> describe_topic_config(const BrokerConfig& config, const ConfigMap& overrides);
+std::vector<ConfigDescription> describe_topic_config(const BrokerConfig& config,
+                                                     const ConfigMap& overrides);
 // Every broker key.
 std::vector<ConfigDescription> describe_broker_config(const BrokerConfig& config);
 // Every group key.

@@ -1,4 +1,5 @@
-// CreatePartitions (key 37), v0-3. Each topic succeeds or fails by itself. Answered when the records are committed.
+// CreatePartitions (key 37), v0-3. Each topic succeeds or fails by itself. Answered when the
+// records are committed.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/create_partitions_request.h"
@@ -10,10 +11,12 @@ using namespace protocol;
 
 namespace {
 
-Result<> grow(RequestContext& context, const CreatePartitionsRequest::CreatePartitionsTopic& asked, bool validate_only) {
+Result<> grow(RequestContext& context, const CreatePartitionsRequest::CreatePartitionsTopic& asked,
+              bool validate_only) {
   const auto topic = context.broker.image()->topic(asked.name);
   if (topic == nullptr) {
-    return fail(ErrorCode::kUnknownTopicOrPartition, "This server does not host this topic-partition.");
+    return fail(ErrorCode::kUnknownTopicOrPartition,
+                "This server does not host this topic-partition.");
   }
   std::optional<std::vector<std::vector<int32_t>>> assignments;
   if (asked.assignments) {
@@ -22,13 +25,15 @@ Result<> grow(RequestContext& context, const CreatePartitionsRequest::CreatePart
       assignments->push_back(assignment.broker_ids);
     }
   }
-  TRY(const auto records, replication::grow_topic(*context.broker.image(), *topic, asked.count, assignments, context.broker.topic_defaults()));
+  TRY(const auto records, replication::grow_topic(*context.broker.image(), *topic, asked.count,
+                                                  assignments, context.broker.topic_defaults()));
   return validate_only ? Result<>() : context.broker.commit(records);
 }
 
 }  // namespace
 
-void handle(RequestContext& context, const CreatePartitionsRequest& request, Reply<CreatePartitionsResponse> reply) {
+void handle(RequestContext& context, const CreatePartitionsRequest& request,
+            Reply<CreatePartitionsResponse> reply) {
   CreatePartitionsResponse response;
   for (const auto& topic : request.topics) {
     auto& out = response.results.emplace_back();

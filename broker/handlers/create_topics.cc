@@ -1,5 +1,6 @@
-// CreateTopics (key 19), v2-7.   v4: -1 means the default.   v5: the answer tells partitions and configuration.
-// v7: topic ids.   Each topic succeeds or fails by itself. Answered when the records are committed.
+// CreateTopics (key 19), v2-7.   v4: -1 means the default.   v5: the answer tells partitions and
+// configuration. v7: topic ids.   Each topic succeeds or fails by itself. Answered when the records
+// are committed.
 #include <algorithm>
 #include <map>
 
@@ -41,9 +42,12 @@ Outcome failed(const std::string& name, Error error) {
   return outcome;
 }
 
-Outcome create(RequestContext& context, const CreateTopicsRequest::CreatableTopic& asked, bool validate_only) {
-  if (std::any_of(asked.configs.begin(), asked.configs.end(), [](const auto& config) { return !config.value; })) {
-    return failed(asked.name, {ErrorCode::kInvalidConfig, "Null value not supported for topic configs"});
+Outcome create(RequestContext& context, const CreateTopicsRequest::CreatableTopic& asked,
+               bool validate_only) {
+  if (std::any_of(asked.configs.begin(), asked.configs.end(),
+                  [](const auto& config) { return !config.value; })) {
+    return failed(asked.name,
+                  {ErrorCode::kInvalidConfig, "Null value not supported for topic configs"});
   }
   const auto topic = to_new_topic(asked);
   auto change = context.broker.create_topic(topic, validate_only);
@@ -67,7 +71,8 @@ Outcome create(RequestContext& context, const CreateTopicsRequest::CreatableTopi
 
 }  // namespace
 
-void handle(RequestContext& context, const CreateTopicsRequest& request, Reply<CreateTopicsResponse> reply) {
+void handle(RequestContext& context, const CreateTopicsRequest& request,
+            Reply<CreateTopicsResponse> reply) {
   CreateTopicsResponse response;
   std::map<std::string, int> times_named;
   for (const auto& topic : request.topics) {
@@ -78,7 +83,8 @@ void handle(RequestContext& context, const CreateTopicsRequest& request, Reply<C
     if (times == 1) {
       response.topics.push_back(create(context, topic, request.validate_only));
     } else if (times > 1) {
-      response.topics.push_back(failed(topic.name, {ErrorCode::kInvalidRequest, "Duplicate topic name."}));
+      response.topics.push_back(
+          failed(topic.name, {ErrorCode::kInvalidRequest, "Duplicate topic name."}));
     }
   }
   reply.send(response);

@@ -1,4 +1,5 @@
-// DeleteGroups (key 42), v0-3.   v3: error messages.   Answered when the tombstones of all groups are committed.
+// DeleteGroups (key 42), v0-3.   v3: error messages.   Answered when the tombstones of all groups
+// are committed.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/delete_groups_request.h"
@@ -8,13 +9,15 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const DeleteGroupsRequest& request, Reply<DeleteGroupsResponse> reply) {
+void handle(RequestContext& context, const DeleteGroupsRequest& request,
+            Reply<DeleteGroupsResponse> reply) {
   struct Open {
     Reply<DeleteGroupsResponse> reply;
     DeleteGroupsResponse response;
     size_t left;
   };
-  auto open = std::make_shared<Open>(std::move(reply), DeleteGroupsResponse{}, request.groups_names.size() + 1);
+  auto open = std::make_shared<Open>(std::move(reply), DeleteGroupsResponse{},
+                                     request.groups_names.size() + 1);
   const auto finish_one = [open] {
     if (--open->left == 0) {
       open->reply.send(open->response);
@@ -30,7 +33,8 @@ void handle(RequestContext& context, const DeleteGroupsRequest& request, Reply<D
       }
       finish_one();
     };
-    const auto done = context.broker.groups().with(id, [&](GroupShard& shard, int64_t) { shard.remove_group(id, finish); });
+    const auto done = context.broker.groups().with(
+        id, [&](GroupShard& shard, int64_t) { shard.remove_group(id, finish); });
     if (!done) {
       finish(done.error().code);
     }

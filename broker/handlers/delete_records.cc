@@ -1,5 +1,5 @@
-// DeleteRecords (key 21), v0-2: moves the log's start up to an offset, -1 for the high watermark. Answers at once, for
-// there is no other replica to wait for.
+// DeleteRecords (key 21), v0-2: moves the log's start up to an offset, -1 for the high watermark.
+// Answers at once, for there is no other replica to wait for.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/delete_records_request.h"
@@ -11,11 +11,13 @@ using namespace protocol;
 
 namespace {
 
-Result<int64_t> remove(RequestContext& context, const std::string& topic, const DeleteRecordsRequest::DeleteRecordsPartition& asked) {
+Result<int64_t> remove(RequestContext& context, const std::string& topic,
+                       const DeleteRecordsRequest::DeleteRecordsPartition& asked) {
   if (is_internal(topic)) {
     return fail(ErrorCode::kInvalidTopicException, "internal topics keep their records");
   }
-  TRY(replication::Partition* const partition, context.broker.replicas().find(topic, asked.partition_index));
+  TRY(replication::Partition* const partition,
+      context.broker.replicas().find(topic, asked.partition_index));
   storage::Log& log = partition->log();
   if (!log.config().cleanup_delete) {
     return fail(ErrorCode::kPolicyViolation, "records of a compacted topic cannot be deleted");
@@ -30,7 +32,8 @@ Result<int64_t> remove(RequestContext& context, const std::string& topic, const 
 
 }  // namespace
 
-void handle(RequestContext& context, const DeleteRecordsRequest& request, Reply<DeleteRecordsResponse> reply) {
+void handle(RequestContext& context, const DeleteRecordsRequest& request,
+            Reply<DeleteRecordsResponse> reply) {
   DeleteRecordsResponse response;
   for (const auto& topic : request.topics) {
     auto& out = response.topics.emplace_back();

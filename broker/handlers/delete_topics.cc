@@ -27,15 +27,20 @@ Outcome remove(RequestContext& context, const std::optional<std::string>& name, 
     return failed(name, id, ErrorCode::kTopicDeletionDisabled, "Topic deletion is disabled.");
   }
   if (name && !id.is_zero()) {
-    return failed(name, id, ErrorCode::kInvalidRequest, "You may not specify both topic name and topic id.");
+    return failed(name, id, ErrorCode::kInvalidRequest,
+                  "You may not specify both topic name and topic id.");
   }
   if (!name && id.is_zero()) {
-    return failed(name, id, ErrorCode::kInvalidRequest, "Neither topic name nor id were specified.");
+    return failed(name, id, ErrorCode::kInvalidRequest,
+                  "Neither topic name nor id were specified.");
   }
-  const auto topic = name ? context.broker.image()->topic(*name) : context.broker.image()->topic(id);
+  const auto topic =
+      name ? context.broker.image()->topic(*name) : context.broker.image()->topic(id);
   if (topic == nullptr) {
-    return name ? failed(name, id, ErrorCode::kUnknownTopicOrPartition, "This server does not host this topic-partition.")
-                : failed(name, id, ErrorCode::kUnknownTopicId, "This server does not host this topic ID.");
+    return name ? failed(name, id, ErrorCode::kUnknownTopicOrPartition,
+                         "This server does not host this topic-partition.")
+                : failed(name, id, ErrorCode::kUnknownTopicId,
+                         "This server does not host this topic ID.");
   }
   if (auto done = context.broker.commit(replication::delete_topic(*topic)); !done) {
     return failed(name, id, done.error().code, std::move(done.error().why));
@@ -48,7 +53,8 @@ Outcome remove(RequestContext& context, const std::optional<std::string>& name, 
 
 }  // namespace
 
-void handle(RequestContext& context, const DeleteTopicsRequest& request, Reply<DeleteTopicsResponse> reply) {
+void handle(RequestContext& context, const DeleteTopicsRequest& request,
+            Reply<DeleteTopicsResponse> reply) {
   DeleteTopicsResponse response;
   for (const auto& topic : request.topics) {
     response.responses.push_back(remove(context, topic.name, topic.topic_id));

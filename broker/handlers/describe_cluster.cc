@@ -1,4 +1,5 @@
-// DescribeCluster (key 60), v0-2.   v1: brokers or controllers.   v2: fenced brokers too.   Never parked.
+// DescribeCluster (key 60), v0-2.   v1: brokers or controllers.   v2: fenced brokers too.   Never
+// parked.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/describe_cluster_request.h"
@@ -8,12 +9,14 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const DescribeClusterRequest& request, Reply<DescribeClusterResponse> reply) {
+void handle(RequestContext& context, const DescribeClusterRequest& request,
+            Reply<DescribeClusterResponse> reply) {
   constexpr int8_t kBrokers = 1;
   DescribeClusterResponse response;
   response.endpoint_type = request.endpoint_type;
   if (request.endpoint_type != kBrokers) {
-    response.error_code = request.endpoint_type == 2 ? ErrorCode::kMismatchedEndpointType : ErrorCode::kUnsupportedEndpointType;
+    response.error_code = request.endpoint_type == 2 ? ErrorCode::kMismatchedEndpointType
+                                                     : ErrorCode::kUnsupportedEndpointType;
     response.error_message = "The request was sent to an endpoint of type BROKER.";
     return reply.send(response);
   }
@@ -21,8 +24,13 @@ void handle(RequestContext& context, const DescribeClusterRequest& request, Repl
   response.controller_id = context.broker.config().node_id();
   for (const auto& [id, broker] : context.broker.image()->brokers) {
     for (const auto& endpoint : broker.endpoints) {
-      if (endpoint.name == context.listener_name && (!broker.fenced || request.include_fenced_brokers)) {
-        response.brokers.push_back({.broker_id = id, .host = endpoint.host, .port = endpoint.port, .rack = broker.rack, .is_fenced = broker.fenced});
+      if (endpoint.name == context.listener_name &&
+          (!broker.fenced || request.include_fenced_brokers)) {
+        response.brokers.push_back({.broker_id = id,
+                                    .host = endpoint.host,
+                                    .port = endpoint.port,
+                                    .rack = broker.rack,
+                                    .is_fenced = broker.fenced});
       }
     }
   }

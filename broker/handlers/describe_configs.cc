@@ -1,5 +1,5 @@
-// DescribeConfigs (key 32), v1-4.   v1: synonyms and sources.   v3: types and documentation (the documentation stays
-// with Kafka).   Topics, brokers and groups. Answers at once; never parked.
+// DescribeConfigs (key 32), v1-4.   v1: synonyms and sources.   v3: types and documentation (the
+// documentation stays with Kafka).   Topics, brokers and groups. Answers at once; never parked.
 #include <algorithm>
 
 #include "broker/broker.h"
@@ -24,15 +24,18 @@ Result<std::vector<ConfigDescription>> describe(RequestContext& context, const R
     case ConfigResource::kTopic:
       TRY_VOID(replication::check_topic_name(name));
       if (broker.image()->topic(name) == nullptr) {
-        return fail(ErrorCode::kUnknownTopicOrPartition, "This server does not host this topic-partition.");
+        return fail(ErrorCode::kUnknownTopicOrPartition,
+                    "This server does not host this topic-partition.");
       }
-      return describe_topic_config(broker.config(), broker.image()->config(ConfigResource::kTopic, name));
+      return describe_topic_config(broker.config(),
+                                   broker.image()->config(ConfigResource::kTopic, name));
     case ConfigResource::kBroker:
       if (name.empty()) {
         return std::vector<ConfigDescription>{};  // the cluster-wide dynamic defaults: none
       }
       if (name != std::to_string(broker.config().node_id())) {
-        return fail(ErrorCode::kInvalidRequest, "Unexpected broker id, expected " + std::to_string(broker.config().node_id()) +
+        return fail(ErrorCode::kInvalidRequest, "Unexpected broker id, expected " +
+                                                    std::to_string(broker.config().node_id()) +
                                                     " or empty string, but received " + name);
       }
       return describe_broker_config(broker.config());
@@ -42,11 +45,13 @@ Result<std::vector<ConfigDescription>> describe(RequestContext& context, const R
       }
       return describe_group_config(broker.image()->config(ConfigResource::kGroup, name));
     default:
-      return fail(ErrorCode::kInvalidRequest, "Unsupported resource type: " + std::to_string(resource.resource_type));
+      return fail(ErrorCode::kInvalidRequest,
+                  "Unsupported resource type: " + std::to_string(resource.resource_type));
   }
 }
 
-DescribeConfigsResponse::DescribeConfigsResourceResult to_answer(ConfigDescription&& entry, bool with_synonyms) {
+DescribeConfigsResponse::DescribeConfigsResourceResult to_answer(ConfigDescription&& entry,
+                                                                 bool with_synonyms) {
   DescribeConfigsResponse::DescribeConfigsResourceResult out;
   out.name = std::move(entry.name);
   out.value = std::move(entry.value);
@@ -57,7 +62,9 @@ DescribeConfigsResponse::DescribeConfigsResourceResult to_answer(ConfigDescripti
   out.documentation.reset();
   if (with_synonyms) {
     for (auto& synonym : entry.synonyms) {
-      out.synonyms.push_back({.name = std::move(synonym.name), .value = std::move(synonym.value), .source = static_cast<int8_t>(synonym.source)});
+      out.synonyms.push_back({.name = std::move(synonym.name),
+                              .value = std::move(synonym.value),
+                              .source = static_cast<int8_t>(synonym.source)});
     }
   }
   return out;
@@ -65,7 +72,8 @@ DescribeConfigsResponse::DescribeConfigsResourceResult to_answer(ConfigDescripti
 
 }  // namespace
 
-void handle(RequestContext& context, const DescribeConfigsRequest& request, Reply<DescribeConfigsResponse> reply) {
+void handle(RequestContext& context, const DescribeConfigsRequest& request,
+            Reply<DescribeConfigsResponse> reply) {
   DescribeConfigsResponse response;
   for (const auto& resource : request.resources) {
     auto& out = response.results.emplace_back();
@@ -80,7 +88,8 @@ void handle(RequestContext& context, const DescribeConfigsRequest& request, Repl
     }
     for (ConfigDescription& entry : *described) {
       const auto& keys = resource.configuration_keys;
-      if (!keys || keys->empty() || std::find(keys->begin(), keys->end(), entry.name) != keys->end()) {
+      if (!keys || keys->empty() ||
+          std::find(keys->begin(), keys->end(), entry.name) != keys->end()) {
         out.configs.push_back(to_answer(std::move(entry), request.include_synonyms));
       }
     }

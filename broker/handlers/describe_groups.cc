@@ -1,5 +1,5 @@
-// DescribeGroups (key 15), v0-6.   v3: authorised operations.   v4: static members.   v6: a group that does not exist is
-// an error; before, it is Dead.   Answers at once; never parked.
+// DescribeGroups (key 15), v0-6.   v3: authorised operations.   v4: static members.   v6: a group
+// that does not exist is an error; before, it is Dead.   Answers at once; never parked.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/describe_groups_request.h"
@@ -9,7 +9,8 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const DescribeGroupsRequest& request, Reply<DescribeGroupsResponse> reply) {
+void handle(RequestContext& context, const DescribeGroupsRequest& request,
+            Reply<DescribeGroupsResponse> reply) {
   DescribeGroupsResponse response;
   for (const auto& id : request.groups) {
     DescribeGroupsResponse::DescribedGroup described;

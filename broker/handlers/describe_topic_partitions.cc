@@ -1,5 +1,5 @@
-// DescribeTopicPartitions (key 75), v0 (KIP-966): topics in pages of partitions, with their eligible leader replicas.
-// Answers at once; never parked.
+// DescribeTopicPartitions (key 75), v0 (KIP-966): topics in pages of partitions, with their
+// eligible leader replicas. Answers at once; never parked.
 #include <algorithm>
 #include <set>
 
@@ -19,12 +19,14 @@ using Topic = DescribeTopicPartitionsResponse::DescribeTopicPartitionsResponseTo
 Topic missing(const std::string& name) {
   Topic topic;
   topic.name = name;
-  topic.error_code = replication::check_topic_name(name) ? ErrorCode::kUnknownTopicOrPartition : ErrorCode::kInvalidTopicException;
+  topic.error_code = replication::check_topic_name(name) ? ErrorCode::kUnknownTopicOrPartition
+                                                         : ErrorCode::kInvalidTopicException;
   return topic;
 }
 
 // Appends partitions from `from` on while `room` lasts; the first one left out, or -1.
-int32_t add_partitions(const replication::TopicImage& image, int32_t from, int64_t& room, Topic& topic) {
+int32_t add_partitions(const replication::TopicImage& image, int32_t from, int64_t& room,
+                       Topic& topic) {
   for (auto it = image.partitions.lower_bound(from); it != image.partitions.end(); ++it) {
     if (room-- <= 0) {
       return it->first;
@@ -43,7 +45,8 @@ int32_t add_partitions(const replication::TopicImage& image, int32_t from, int64
 
 }  // namespace
 
-void handle(RequestContext& context, const DescribeTopicPartitionsRequest& request, Reply<DescribeTopicPartitionsResponse> reply) {
+void handle(RequestContext& context, const DescribeTopicPartitionsRequest& request,
+            Reply<DescribeTopicPartitionsResponse> reply) {
   DescribeTopicPartitionsResponse response;
   const auto& image = *context.broker.image();
   std::set<std::string> names;
@@ -55,7 +58,9 @@ void handle(RequestContext& context, const DescribeTopicPartitionsRequest& reque
       names.insert(name);
     }
   }
-  int64_t room = std::min<int64_t>(request.response_partition_limit, context.broker.config().number("max.request.partition.size.limit"));
+  int64_t room =
+      std::min<int64_t>(request.response_partition_limit,
+                        context.broker.config().number("max.request.partition.size.limit"));
   const std::string first = request.cursor ? request.cursor->topic_name : "";
   for (auto name = names.lower_bound(first); name != names.end(); ++name) {
     const auto found = image.topic(*name);

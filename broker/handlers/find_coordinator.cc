@@ -1,6 +1,7 @@
-// FindCoordinator (key 10), v0-6.   v1: key types.   v4: many keys at once.   v6: share groups (type 2).
-// Creates __consumer_offsets when it is first needed. Transaction and share coordinators are not served yet; their keys
-// are answered with UNSUPPORTED_VERSION, which clients report at once.
+// FindCoordinator (key 10), v0-6.   v1: key types.   v4: many keys at once.   v6: share groups
+// (type 2). Creates __consumer_offsets when it is first needed. Transaction and share coordinators
+// are not served yet; their keys are answered with UNSUPPORTED_VERSION, which clients report at
+// once.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/find_coordinator_request.h"
@@ -26,19 +27,25 @@ Coordinator find(RequestContext& context, int8_t type, const std::string& key) {
     return failed(key, ErrorCode::kInvalidRequest, "Unknown coordinator type.");
   }
   if (type != kGroup) {
-    return failed(key, ErrorCode::kUnsupportedVersion, "This broker coordinates consumer groups only.");
+    return failed(key, ErrorCode::kUnsupportedVersion,
+                  "This broker coordinates consumer groups only.");
   }
   if (!context.broker.ensure_topic(kOffsetsTopic)) {
     return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
   }
   const auto& image = *context.broker.image();
   const auto topic = image.topic(kOffsetsTopic);
-  const int32_t partition = coordinator_partition(key, static_cast<int32_t>(topic->partitions.size()));
+  const int32_t partition =
+      coordinator_partition(key, static_cast<int32_t>(topic->partitions.size()));
   const auto broker = image.brokers.find(topic->partitions.at(partition).leader);
   if (broker != image.brokers.end()) {
     for (const auto& endpoint : broker->second.endpoints) {
       if (endpoint.name == context.listener_name) {
-        return {.key = key, .node_id = broker->first, .host = endpoint.host, .port = endpoint.port, .error_message = ""};
+        return {.key = key,
+                .node_id = broker->first,
+                .host = endpoint.host,
+                .port = endpoint.port,
+                .error_message = ""};
       }
     }
   }
@@ -47,7 +54,8 @@ Coordinator find(RequestContext& context, int8_t type, const std::string& key) {
 
 }  // namespace
 
-void handle(RequestContext& context, const FindCoordinatorRequest& request, Reply<FindCoordinatorResponse> reply) {
+void handle(RequestContext& context, const FindCoordinatorRequest& request,
+            Reply<FindCoordinatorResponse> reply) {
   FindCoordinatorResponse response;
   if (context.version >= 4) {
     for (const auto& key : request.coordinator_keys) {

@@ -1,4 +1,5 @@
-// ListGroups (key 16), v0-5.   v4: filter by state.   v5: filter by type.   Answers at once; never parked.
+// ListGroups (key 16), v0-5.   v4: filter by state.   v5: filter by type.   Answers at once; never
+// parked.
 #include <algorithm>
 
 #include "broker/broker.h"
@@ -13,20 +14,26 @@ using namespace protocol;
 namespace {
 
 bool same_word(const std::string& a, const std::string& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) { return std::tolower(x) == std::tolower(y); });
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](unsigned char x, unsigned char y) {
+    return std::tolower(x) == std::tolower(y);
+  });
 }
 
 bool passes(const std::vector<std::string>& filter, const std::string& value) {
-  return filter.empty() || std::any_of(filter.begin(), filter.end(), [&](const auto& wanted) { return same_word(wanted, value); });
+  return filter.empty() || std::any_of(filter.begin(), filter.end(), [&](const auto& wanted) {
+           return same_word(wanted, value);
+         });
 }
 
 }  // namespace
 
-void handle(RequestContext& context, const ListGroupsRequest& request, Reply<ListGroupsResponse> reply) {
+void handle(RequestContext& context, const ListGroupsRequest& request,
+            Reply<ListGroupsResponse> reply) {
   ListGroupsResponse response;
   context.broker.groups().for_each([&](const GroupShard& shard) { shard.list(response.groups); });
   std::erase_if(response.groups, [&](const auto& group) {
-    return !passes(request.states_filter, group.group_state) || !passes(request.types_filter, group.group_type);
+    return !passes(request.states_filter, group.group_state) ||
+           !passes(request.types_filter, group.group_type);
   });
   reply.send(response);
 }

@@ -1,6 +1,7 @@
-// ListOffsets (key 2), v1-11.   v2: isolation.   v4: leader epochs.   v7: max timestamp (-3).   v8: earliest local (-4).
-// v9: latest tiered (-5).   v10: timeout.   v11: earliest pending upload (-6).
-// Nothing is tiered here: the earliest local offset is the log's start, the tiered ones do not exist. Never parked.
+// ListOffsets (key 2), v1-11.   v2: isolation.   v4: leader epochs.   v7: max timestamp (-3).   v8:
+// earliest local (-4). v9: latest tiered (-5).   v10: timeout.   v11: earliest pending upload (-6).
+// Nothing is tiered here: the earliest local offset is the log's start, the tiered ones do not
+// exist. Never parked.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/list_offsets_request.h"
@@ -25,18 +26,15 @@ constexpr int32_t kConsumerReplicaId = -1;
 Result<storage::TimestampOffset> find(Partition& partition, int64_t timestamp, int64_t bound) {
   storage::Log& log = partition.log();
   switch (timestamp) {
-    case kLatest:
-      return storage::TimestampOffset{-1, bound, partition.leader_epoch()};
+    case kLatest: return storage::TimestampOffset{-1, bound, partition.leader_epoch()};
     case kEarliest:
     case kEarliestLocal: {
       const int32_t epoch = log.epochs().epoch_at(log.start_offset());
       return storage::TimestampOffset{-1, log.start_offset(), epoch};
     }
     case kLatestTiered:
-    case kEarliestPendingUpload:
-      return storage::TimestampOffset{};
-    case kMaxTimestamp:
-      return log.find_max_timestamp();
+    case kEarliestPendingUpload: return storage::TimestampOffset{};
+    case kMaxTimestamp: return log.find_max_timestamp();
     default:
       if (timestamp < 0) {
         return fail(ErrorCode::kUnsupportedVersion, "unknown special timestamp");
@@ -46,7 +44,8 @@ Result<storage::TimestampOffset> find(Partition& partition, int64_t timestamp, i
 }
 
 void answer(RequestContext& context, const ListOffsetsRequest& request, const std::string& topic,
-            const ListOffsetsRequest::ListOffsetsPartition& asked, ListOffsetsResponse::ListOffsetsPartitionResponse& out) {
+            const ListOffsetsRequest::ListOffsetsPartition& asked,
+            ListOffsetsResponse::ListOffsetsPartitionResponse& out) {
   out.partition_index = asked.partition_index;
   const auto found = context.broker.replicas().find(topic, asked.partition_index);
   if (!found) {
@@ -58,7 +57,7 @@ void answer(RequestContext& context, const ListOffsetsRequest& request, const st
   if (out.error_code != ErrorCode::kNone) {
     return;
   }
-  const int64_t bound = request.replica_id != kConsumerReplicaId ? partition.log().end_offset()
+  const int64_t bound = request.replica_id != kConsumerReplicaId    ? partition.log().end_offset()
                         : request.isolation_level == kReadCommitted ? partition.last_stable_offset()
                                                                     : partition.high_watermark();
   const auto result = find(partition, asked.timestamp, bound);
@@ -76,7 +75,8 @@ void answer(RequestContext& context, const ListOffsetsRequest& request, const st
 
 }  // namespace
 
-void handle(RequestContext& context, const ListOffsetsRequest& request, Reply<ListOffsetsResponse> reply) {
+void handle(RequestContext& context, const ListOffsetsRequest& request,
+            Reply<ListOffsetsResponse> reply) {
   ListOffsetsResponse response;
   for (const auto& topic : request.topics) {
     auto& out = response.topics.emplace_back();

@@ -1,6 +1,7 @@
-// Metadata (key 3), v0-13.   v1: null means all topics, empty means none.   v4: auto creation may be declined.
-// v8-10: authorised operations.   v10: topic ids.   v12: topics may be asked by id.   v13: top-level error.
-// Creates missing topics when the request and auto.create.topics.enable allow it. Answers at once; never parked.
+// Metadata (key 3), v0-13.   v1: null means all topics, empty means none.   v4: auto creation may
+// be declined. v8-10: authorised operations.   v10: topic ids.   v12: topics may be asked by id.
+// v13: top-level error. Creates missing topics when the request and auto.create.topics.enable allow
+// it. Answers at once; never parked.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/metadata_request.h"
@@ -42,16 +43,20 @@ Topic missing(ErrorCode error, std::optional<std::string> name, const Uuid& id) 
   return topic;
 }
 
-Topic by_id(RequestContext& context, const MetadataRequest::MetadataRequestTopic& asked, bool with_operations) {
+Topic by_id(RequestContext& context, const MetadataRequest::MetadataRequestTopic& asked,
+            bool with_operations) {
   const auto found = context.broker.image()->topic(asked.topic_id);
   if (found != nullptr) {
     return describe(*found, with_operations);
   }
   // Before version 12 a missing name has no form on the wire.
-  return missing(ErrorCode::kUnknownTopicId, context.version >= 12 ? std::nullopt : std::optional<std::string>(""), asked.topic_id);
+  return missing(ErrorCode::kUnknownTopicId,
+                 context.version >= 12 ? std::nullopt : std::optional<std::string>(""),
+                 asked.topic_id);
 }
 
-Topic by_name(RequestContext& context, const std::string& name, bool may_create, bool with_operations) {
+Topic by_name(RequestContext& context, const std::string& name, bool may_create,
+              bool with_operations) {
   if (context.broker.image()->topic(name) == nullptr) {
     if (!replication::check_topic_name(name)) {
       return missing(ErrorCode::kInvalidTopicException, name, {});
@@ -67,7 +72,8 @@ void add_brokers(RequestContext& context, MetadataResponse& response) {
   for (const auto& [id, broker] : context.broker.image()->brokers) {
     for (const auto& endpoint : broker.endpoints) {
       if (!broker.fenced && endpoint.name == context.listener_name) {
-        response.brokers.push_back({.node_id = id, .host = endpoint.host, .port = endpoint.port, .rack = broker.rack});
+        response.brokers.push_back(
+            {.node_id = id, .host = endpoint.host, .port = endpoint.port, .rack = broker.rack});
       }
     }
   }
@@ -75,7 +81,8 @@ void add_brokers(RequestContext& context, MetadataResponse& response) {
 
 }  // namespace
 
-void handle(RequestContext& context, const MetadataRequest& request, Reply<MetadataResponse> reply) {
+void handle(RequestContext& context, const MetadataRequest& request,
+            Reply<MetadataResponse> reply) {
   MetadataResponse response;
   response.cluster_id = context.broker.cluster_id();
   response.controller_id = context.broker.config().node_id();
@@ -86,11 +93,13 @@ void handle(RequestContext& context, const MetadataRequest& request, Reply<Metad
       response.topics.push_back(describe(*topic, with_operations));
     }
   } else {
-    const bool may_create = (context.version < 4 || request.allow_auto_topic_creation) && context.broker.config().flag("auto.create.topics.enable");
+    const bool may_create = (context.version < 4 || request.allow_auto_topic_creation) &&
+                            context.broker.config().flag("auto.create.topics.enable");
     for (const auto& asked : *request.topics) {
       const bool has_id = context.version >= 10 && !asked.topic_id.is_zero();
-      response.topics.push_back(has_id ? by_id(context, asked, with_operations)
-                                       : by_name(context, asked.name.value_or(""), may_create, with_operations));
+      response.topics.push_back(
+          has_id ? by_id(context, asked, with_operations)
+                 : by_name(context, asked.name.value_or(""), may_create, with_operations));
     }
   }
   if (context.version >= 8 && request.include_cluster_authorized_operations) {

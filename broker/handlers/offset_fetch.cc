@@ -1,6 +1,6 @@
-// OffsetFetch (key 9), v1-10.   v2: null topics mean all.   v6: flexible.   v7: requireStable.   v8: several groups.
-// v9: member epochs.   v10: topic ids.   Answers at once; never parked. There are no open transactions, so every offset
-// is stable.
+// OffsetFetch (key 9), v1-10.   v2: null topics mean all.   v6: flexible.   v7: requireStable. v8:
+// several groups. v9: member epochs.   v10: topic ids.   Answers at once; never parked. There are
+// no open transactions, so every offset is stable.
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/offset_fetch_request.h"
@@ -18,10 +18,15 @@ using PartitionAnswer = OffsetFetchResponse::OffsetFetchResponsePartitions;
 constexpr int16_t kVersionWithTopicIds = 10;
 
 PartitionAnswer none(int32_t partition, ErrorCode error = ErrorCode::kNone) {
-  return {.partition_index = partition, .committed_offset = -1, .committed_leader_epoch = -1, .metadata = "", .error_code = error};
+  return {.partition_index = partition,
+          .committed_offset = -1,
+          .committed_leader_epoch = -1,
+          .metadata = "",
+          .error_code = error};
 }
 
-PartitionAnswer look_up(const OffsetStore::GroupOffsets* offsets, const std::string& topic, int32_t partition) {
+PartitionAnswer look_up(const OffsetStore::GroupOffsets* offsets, const std::string& topic,
+                        int32_t partition) {
   if (offsets == nullptr) {
     return none(partition);
   }
@@ -42,7 +47,8 @@ void add_all(RequestContext& context, const OffsetStore::GroupOffsets& offsets, 
       continue;  // a topic that is gone has no id to be named by
     }
     if (group.topics.empty() || group.topics.back().name != place.first) {
-      group.topics.push_back({.name = place.first, .topic_id = topic == nullptr ? Uuid{} : topic->id});
+      group.topics.push_back(
+          {.name = place.first, .topic_id = topic == nullptr ? Uuid{} : topic->id});
     }
     group.topics.back().partitions.push_back(look_up(&offsets, place.first, place.second));
   }
@@ -111,7 +117,10 @@ OffsetFetchResponse flatten(RequestContext& context, const OffsetFetchRequest& r
       auto& out = response.topics.emplace_back();
       out.name = topic.name;
       for (const int32_t partition : topic.partition_indexes) {
-        out.partitions.push_back({.partition_index = partition, .committed_offset = -1, .metadata = "", .error_code = group.error_code});
+        out.partitions.push_back({.partition_index = partition,
+                                  .committed_offset = -1,
+                                  .metadata = "",
+                                  .error_code = group.error_code});
       }
     }
   }
@@ -120,7 +129,8 @@ OffsetFetchResponse flatten(RequestContext& context, const OffsetFetchRequest& r
 
 }  // namespace
 
-void handle(RequestContext& context, const OffsetFetchRequest& request, Reply<OffsetFetchResponse> reply) {
+void handle(RequestContext& context, const OffsetFetchRequest& request,
+            Reply<OffsetFetchResponse> reply) {
   if (context.version < 8) {
     return reply.send(flatten(context, request));
   }

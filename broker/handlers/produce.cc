@@ -1,7 +1,8 @@
-// Produce (key 0), v3-13.   v7: zstd.   v8: errors by record.   v9: flexible.   v10: current leader.   v13: topic ids.
-// Each partition's batch is checked down to its records, given its offsets and written. With one replica what is
-// written is committed, so acks=1 and acks=all are answered at once; acks=0 is not answered. Transactional batches are
-// refused: no transaction coordinator has let them in.
+// Produce (key 0), v3-13.   v7: zstd.   v8: errors by record.   v9: flexible.   v10: current
+// leader.   v13: topic ids. Each partition's batch is checked down to its records, given its
+// offsets and written. With one replica what is written is committed, so acks=1 and acks=all are
+// answered at once; acks=0 is not answered. Transactional batches are refused: no transaction
+// coordinator has let them in.
 
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
@@ -34,7 +35,8 @@ PartitionResult failed(int32_t index, ErrorCode code, std::string why) {
 PartitionResult refused(int32_t index, Refusal refusal) {
   PartitionResult result = failed(index, refusal.code, std::move(refusal.why));
   for (auto& [record, why] : refusal.records) {
-    result.record_errors.push_back({.batch_index = record, .batch_index_error_message = std::move(why)});
+    result.record_errors.push_back(
+        {.batch_index = record, .batch_index_error_message = std::move(why)});
   }
   return result;
 }
@@ -52,15 +54,18 @@ ValidationRules rules_for(const storage::LogConfig& config, int64_t now_ms) {
 
 class Producing {
  public:
-  Producing(RequestContext& context, const ProduceRequest& request) : context_(context), request_(request) {}
+  Producing(RequestContext& context, const ProduceRequest& request)
+      : context_(context), request_(request) {}
 
   PartitionResult append(const Topic& topic, const ProduceRequest::PartitionProduceData& data) {
     const Bytes records = data.records ? data.records->bytes() : Bytes();
     if (records.empty()) {
-      return failed(data.index, ErrorCode::kInvalidRecord, "Produce requests must have exactly one record batch per partition");
+      return failed(data.index, ErrorCode::kInvalidRecord,
+                    "Produce requests must have exactly one record batch per partition");
     }
-    const auto partition = context_.version >= 13 ? context_.broker.replicas().find(topic.topic_id, data.index)
-                                                  : context_.broker.replicas().find(topic.name, data.index);
+    const auto partition = context_.version >= 13
+                               ? context_.broker.replicas().find(topic.topic_id, data.index)
+                               : context_.broker.replicas().find(topic.name, data.index);
     if (!partition) {
       return failed(data.index, partition.error().code, partition.error().why);
     }
@@ -71,20 +76,25 @@ class Producing {
   PartitionResult append(Partition& partition, int32_t index, const Bytes& records) {
     const storage::LogConfig& config = partition.log().config();
     if (is_internal(partition.id().topic) && context_.client_id != kAdminClientId) {
-      return failed(index, ErrorCode::kInvalidTopicException, "Cannot append to internal topic " + partition.id().topic);
+      return failed(index, ErrorCode::kInvalidTopicException,
+                    "Cannot append to internal topic " + partition.id().topic);
     }
     if (static_cast<int64_t>(records.size()) > config.max_message_bytes) {
-      return failed(index, ErrorCode::kMessageTooLarge, "The record batch size in the append to " + partition.id().directory() + " is " +
-                                                            std::to_string(records.size()) + " bytes which exceeds the maximum configured value of " +
-                                                            std::to_string(config.max_message_bytes) + ".");
+      return failed(index, ErrorCode::kMessageTooLarge,
+                    "The record batch size in the append to " + partition.id().directory() +
+                        " is " + std::to_string(records.size()) +
+                        " bytes which exceeds the maximum configured value of " +
+                        std::to_string(config.max_message_bytes) + ".");
     }
     const int64_t now = context_.broker.clock().wall_ms();
     if (const auto view = BatchView::parse(records.span())) {
       if (view->compression() == Compression::kZstd && context_.version < kVersionWithZstd) {
-        return failed(index, ErrorCode::kUnsupportedCompressionType, "Produce requests before version 7 cannot use zstd compression");
+        return failed(index, ErrorCode::kUnsupportedCompressionType,
+                      "Produce requests before version 7 cannot use zstd compression");
       }
       if (view->is_transactional() && view->has_producer_id()) {
-        return failed(index, ErrorCode::kInvalidTxnState, "The partition is in no transaction of this producer");
+        return failed(index, ErrorCode::kInvalidTxnState,
+                      "The partition is in no transaction of this producer");
       }
     }
     auto batch = validate_produced(records, rules_for(config, now));

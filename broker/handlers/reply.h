@@ -1,6 +1,6 @@
 #pragma once
-// The answer to one request: move-only, sent exactly once, now or later. Knows the version to encode with, so a handler
-// need not.
+// The answer to one request: move-only, sent exactly once, now or later. Knows the version to
+// encode with, so a handler need not.
 #include <cstdint>
 #include <memory>
 #include <utility>
@@ -10,7 +10,8 @@
 
 namespace klamm::broker {
 
-// Where answers go; a connection. Answers may arrive in any order; the sink sends them in the order of requests.
+// Where answers go; a connection. Answers may arrive in any order; the sink sends them in the order
+// of requests.
 class ReplySink {
  public:
   virtual ~ReplySink() = default;
@@ -34,7 +35,8 @@ template <class Response>
 class Reply {
  public:
   explicit Reply(ReplyTicket ticket) : ticket_(std::move(ticket)), open_(true) {}
-  Reply(Reply&& other) noexcept : ticket_(std::move(other.ticket_)), open_(std::exchange(other.open_, false)) {}
+  Reply(Reply&& other) noexcept
+      : ticket_(std::move(other.ticket_)), open_(std::exchange(other.open_, false)) {}
   Reply& operator=(Reply&& other) noexcept {
     ticket_ = std::move(other.ticket_);
     open_ = std::exchange(other.open_, false);

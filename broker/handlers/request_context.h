@@ -11,7 +11,7 @@ struct RequestContext {
   Broker& broker;
   int16_t version = 0;
   std::string client_id;
-  const std::string& client_host;    // "/127.0.0.1", as the protocol's answers show it
+  const std::string& client_host;  // "/127.0.0.1", as the protocol's answers show it
   const std::string& listener_name;
 };
 

@@ -61,7 +61,8 @@ namespace {
 template <class Request, class Response>
 bool invoke(RequestContext& context, Reader& body, ReplyTicket ticket) {
   Request request;
-  // Only ApiVersions comes here at a version that does not exist; its body cannot be read then, and need not be.
+  // Only ApiVersions comes here at a version that does not exist; its body cannot be read then, and
+  // need not be.
   if (context.version <= Request::kVersionMax) {
     request.decode(body, context.version);
     if (!body.ok()) {
@@ -90,12 +91,15 @@ const HandlerRow* find_handler(int16_t api_key) {
     }
     return rows;
   }();
-  return api_key >= 0 && static_cast<size_t>(api_key) < index.size() ? index[static_cast<size_t>(api_key)] : nullptr;
+  return api_key >= 0 && static_cast<size_t>(api_key) < index.size()
+             ? index[static_cast<size_t>(api_key)]
+             : nullptr;
 }
 
 const ApiFacts* find_api(int16_t api_key) {
-  const auto found = std::find_if(std::begin(kApiFacts), std::end(kApiFacts),
-                                  [&](const ApiFacts& api) { return static_cast<int16_t>(api.key) == api_key; });
+  const auto found =
+      std::find_if(std::begin(kApiFacts), std::end(kApiFacts),
+                   [&](const ApiFacts& api) { return static_cast<int16_t>(api.key) == api_key; });
   return found == std::end(kApiFacts) ? nullptr : found;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// All handlers, one row per API. Dispatch and the ApiVersions answer are both made from this table, so what is
-// advertised cannot drift from what is served.
+// All handlers, one row per API. Dispatch and the ApiVersions answer are both made from this table,
+// so what is advertised cannot drift from what is served.
 #include <span>
 
 #include "broker/handlers/reply.h"
@@ -12,7 +12,8 @@ namespace klamm::broker {
 
 struct HandlerRow {
   protocol::ApiKey key;
-  // Decodes and handles one request; false when the body is malformed and the connection must be closed.
+  // Decodes and handles one request; false when the body is malformed and the connection must be
+  // closed.
   bool (*invoke)(RequestContext& context, protocol::Reader& body, ReplyTicket ticket);
 };
 

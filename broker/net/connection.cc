@@ -16,7 +16,8 @@ namespace {
 
 constexpr size_t kPartsMax = 64;
 
-// The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are read into the scratch.
+// The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are read into the
+// scratch.
 class PartCollector {
  public:
   explicit PartCollector(Shard& shard) : shard_(shard) {}
@@ -25,7 +26,8 @@ class PartCollector {
   bool add(const Writer& frame, size_t skip) {
     size_t head_at = 0;
     for (const Splice& splice : frame.splices()) {
-      if (!add_memory(frame.head().data() + head_at, splice.at - head_at, skip) || !add_piece(splice.piece, skip)) {
+      if (!add_memory(frame.head().data() + head_at, splice.at - head_at, skip) ||
+          !add_piece(splice.piece, skip)) {
         return false;
       }
       head_at = splice.at;
@@ -88,9 +90,13 @@ class PartCollector {
 
 }  // namespace
 
-Connection::Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener, ConnectionLimits limits,
-                       FrameHandler handler)
-    : socket_(std::move(socket)), shard_(shard), listener_(std::move(listener)), limits_(limits), handler_(std::move(handler)) {
+Connection::Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener,
+                       ConnectionLimits limits, FrameHandler handler)
+    : socket_(std::move(socket)),
+      shard_(shard),
+      listener_(std::move(listener)),
+      limits_(limits),
+      handler_(std::move(handler)) {
   asio::error_code ignored;
   socket_.non_blocking(true, ignored);
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
@@ -114,12 +120,13 @@ void Connection::wait_readable() {
     return;
   }
   waiting_readable_ = true;
-  socket_.async_wait(asio::ip::tcp::socket::wait_read, [self = shared_from_this()](const asio::error_code& error) {
-    self->waiting_readable_ = false;
-    if (!error) {
-      self->on_readable();
-    }
-  });
+  socket_.async_wait(asio::ip::tcp::socket::wait_read,
+                     [self = shared_from_this()](const asio::error_code& error) {
+                       self->waiting_readable_ = false;
+                       if (!error) {
+                         self->on_readable();
+                       }
+                     });
 }
 
 void Connection::on_readable() {
@@ -149,7 +156,8 @@ void Connection::on_readable() {
 // The rest of a frame goes straight into its buffer.
 bool Connection::read_into_frame() {
   errno = 0;
-  const ssize_t got = ::recv(socket_.native_handle(), frame_.mutable_data() + frame_held_, frame_.size() - frame_held_, 0);
+  const ssize_t got = ::recv(socket_.native_handle(), frame_.mutable_data() + frame_held_,
+                             frame_.size() - frame_held_, 0);
   if (got <= 0) {
     return got < 0 && (errno == EAGAIN || errno == EINTR);
   }
@@ -158,7 +166,8 @@ bool Connection::read_into_frame() {
 }
 
 bool Connection::read_into_scratch(bool& drained) {
-  const ssize_t got = ::recv(socket_.native_handle(), shard_.read_scratch(), Shard::kReadScratchSize, 0);
+  const ssize_t got =
+      ::recv(socket_.native_handle(), shard_.read_scratch(), Shard::kReadScratchSize, 0);
   if (got <= 0) {
     drained = true;
     return got < 0 && (errno == EAGAIN || errno == EINTR);
@@ -195,8 +204,11 @@ bool Connection::take_bytes(const uint8_t* data, size_t size) {
 bool Connection::begin_frame(int32_t size) {
   constexpr int32_t kFrameMin = 8;  // api key, version, correlation id
   if (size < kFrameMin || size > limits_.frame_max) {
-    spdlog::warn("Unexpected error from {} (channelId={}); closing connection: Invalid receive (size = {}{})", client_host_,
-                 listener_, size, size > limits_.frame_max ? " larger than " + std::to_string(limits_.frame_max) : "");
+    spdlog::warn(
+        "Unexpected error from {} (channelId={}); closing connection: Invalid receive (size = "
+        "{}{})",
+        client_host_, listener_, size,
+        size > limits_.frame_max ? " larger than " + std::to_string(limits_.frame_max) : "");
     return false;
   }
   frame_ = Bytes::allocate(static_cast<size_t>(size));
@@ -236,13 +248,14 @@ void Connection::mark_done(uint64_t slot, std::optional<Writer> frame) {
 
 void Connection::wait_writable() {
   waiting_writable_ = true;
-  socket_.async_wait(asio::ip::tcp::socket::wait_write, [self = shared_from_this()](const asio::error_code& error) {
-    self->waiting_writable_ = false;
-    if (!error) {
-      self->last_active_ms_ = self->shard_.clock().monotonic_ms();
-      self->flush();
-    }
-  });
+  socket_.async_wait(asio::ip::tcp::socket::wait_write,
+                     [self = shared_from_this()](const asio::error_code& error) {
+                       self->waiting_writable_ = false;
+                       if (!error) {
+                         self->last_active_ms_ = self->shard_.clock().monotonic_ms();
+                         self->flush();
+                       }
+                     });
 }
 
 void Connection::flush() {
@@ -276,7 +289,8 @@ bool Connection::send_some(bool& blocked) {
     }
   }
   if (collector.failed()) {
-    spdlog::warn("a log was cut while an answer to {} was on its way; closing the connection", client_host_);
+    spdlog::warn("a log was cut while an answer to {} was on its way; closing the connection",
+                 client_host_);
     return false;
   }
   msghdr message{};

@@ -1,8 +1,9 @@
 #pragma once
-// One client connection. Reads frames, has them handled in order, and sends the answers in the order of the requests
-// whatever the order in which they get ready. Memory is bounded: an idle connection holds no buffer, a frame's buffer
-// is taken when its length is known and legal, no more than kInFlightMax requests are open (then reading stops, and
-// TCP holds the client back), and an answer's records stay in their file until they are sent.
+// One client connection. Reads frames, has them handled in order, and sends the answers in the
+// order of the requests whatever the order in which they get ready. Memory is bounded: an idle
+// connection holds no buffer, a frame's buffer is taken when its length is known and legal, no more
+// than kInFlightMax requests are open (then reading stops, and TCP holds the client back), and an
+// answer's records stay in their file until they are sent.
 #include <asio/ip/tcp.hpp>
 #include <cstdint>
 #include <deque>
@@ -26,9 +27,11 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   static constexpr size_t kInFlightMax = 64;
 
   // Called for each complete frame (without its length). False: close the connection.
-  using FrameHandler = std::function<bool(Connection&, const protocol::Bytes& frame, uint64_t slot)>;
+  using FrameHandler =
+      std::function<bool(Connection&, const protocol::Bytes& frame, uint64_t slot)>;
 
-  Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener, ConnectionLimits limits, FrameHandler handler);
+  Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener,
+             ConnectionLimits limits, FrameHandler handler);
   ~Connection() override;
 
   void start();

@@ -24,7 +24,8 @@ Result<tcp::endpoint> resolve(asio::io_context& io, const Endpoint& endpoint) {
   tcp::resolver resolver(io);
   const auto found = resolver.resolve(endpoint.host, std::to_string(endpoint.port), error);
   if (error || found.empty()) {
-    return fail(ErrorCode::kInvalidConfig, "cannot resolve the host of listener " + endpoint.name + ": " + endpoint.host);
+    return fail(ErrorCode::kInvalidConfig,
+                "cannot resolve the host of listener " + endpoint.name + ": " + endpoint.host);
   }
   return found.begin()->endpoint();
 }
@@ -49,11 +50,14 @@ Result<> Server::listen() {
     acceptor.set_option(tcp::acceptor::reuse_address(true), error);
     acceptor.bind(address, error);
     if (!error) {
-      acceptor.listen(static_cast<int>(broker_.config().number("socket.listen.backlog.size")), error);
+      acceptor.listen(static_cast<int>(broker_.config().number("socket.listen.backlog.size")),
+                      error);
     }
     if (error) {
-      return fail(ErrorCode::kInvalidConfig, "listener " + endpoint.name + " cannot use port " + std::to_string(endpoint.port) + ": " +
-                                                 error.message() + ". Stop the other program or set listeners to another port.");
+      return fail(ErrorCode::kInvalidConfig,
+                  "listener " + endpoint.name + " cannot use port " +
+                      std::to_string(endpoint.port) + ": " + error.message() +
+                      ". Stop the other program or set listeners to another port.");
     }
     listeners_.push_back(std::make_unique<Listener>(Listener{std::move(acceptor), endpoint.name}));
   }
@@ -80,18 +84,20 @@ void Server::stop() {
 }
 
 void Server::accept(Listener& listener) {
-  listener.acceptor.async_accept([this, &listener](const asio::error_code& error, tcp::socket socket) {
-    if (!listener.acceptor.is_open()) {
-      return;
-    }
-    if (!error) {
-      admit(std::move(socket), listener.name);
-      return accept(listener);
-    }
-    // Out of descriptors: those who are connected go on, and we try again in a moment.
-    spdlog::warn("cannot accept a connection: {}", error.message());
-    broker_.timers().at(shard_.clock().monotonic_ms() + kAcceptRetryMs, [this, &listener] { accept(listener); });
-  });
+  listener.acceptor.async_accept(
+      [this, &listener](const asio::error_code& error, tcp::socket socket) {
+        if (!listener.acceptor.is_open()) {
+          return;
+        }
+        if (!error) {
+          admit(std::move(socket), listener.name);
+          return accept(listener);
+        }
+        // Out of descriptors: those who are connected go on, and we try again in a moment.
+        spdlog::warn("cannot accept a connection: {}", error.message());
+        broker_.timers().at(shard_.clock().monotonic_ms() + kAcceptRetryMs,
+                            [this, &listener] { accept(listener); });
+      });
 }
 
 void Server::admit(tcp::socket socket, const std::string& listener) {
@@ -102,10 +108,12 @@ void Server::admit(tcp::socket socket, const std::string& listener) {
       return;  // the socket closes
     }
   }
-  const ConnectionLimits limits{static_cast<int32_t>(broker_.config().number("socket.request.max.bytes"))};
-  const auto connection = std::make_shared<Connection>(
-      std::move(socket), shard_, listener, limits,
-      [this](Connection& from, const protocol::Bytes& frame, uint64_t slot) { return handle(from, frame, slot); });
+  const ConnectionLimits limits{
+      static_cast<int32_t>(broker_.config().number("socket.request.max.bytes"))};
+  const auto connection =
+      std::make_shared<Connection>(std::move(socket), shard_, listener, limits,
+                                   [this](Connection& from, const protocol::Bytes& frame,
+                                          uint64_t slot) { return handle(from, frame, slot); });
   connections_[connection.get()] = connection;
   connection->start();
 }
@@ -114,17 +122,21 @@ bool Server::handle(Connection& connection, const protocol::Bytes& frame, uint64
   protocol::Reader in(frame);
   const auto header = protocol::decode_request_header(in);
   if (!header) {
-    spdlog::debug("{} sent a request that cannot be read ({}); closing its connection", connection.client_host(), header.error().why);
+    spdlog::debug("{} sent a request that cannot be read ({}); closing its connection",
+                  connection.client_host(), header.error().why);
     return false;
   }
   const HandlerRow* row = find_handler(header->api_key);
   if (row == nullptr) {
-    spdlog::debug("{} asked for API {}, which is not served; closing its connection", connection.client_host(), header->api_key);
+    spdlog::debug("{} asked for API {}, which is not served; closing its connection",
+                  connection.client_host(), header->api_key);
     return false;
   }
-  RequestContext context{broker_, header->version, header->client_id.value_or(""), connection.client_host(), connection.listener_name()};
+  RequestContext context{broker_, header->version, header->client_id.value_or(""),
+                         connection.client_host(), connection.listener_name()};
   const bool flexible = protocol::response_header_is_flexible(header->api_key, header->version);
-  ReplyTicket ticket{connection.weak_from_this(), slot, header->correlation_id, header->version, flexible};
+  ReplyTicket ticket{connection.weak_from_this(), slot, header->correlation_id, header->version,
+                     flexible};
   return row->invoke(context, in, std::move(ticket));
 }
 
@@ -133,7 +145,8 @@ void Server::sweep_idle() {
   const int64_t idle_max = broker_.config().number("connections.max.idle.ms");
   std::erase_if(connections_, [&](const auto& entry) {
     const auto connection = entry.second.lock();
-    if (connection != nullptr && !connection->has_open_requests() && idle_max >= 0 && now - connection->last_active_ms() > idle_max) {
+    if (connection != nullptr && !connection->has_open_requests() && idle_max >= 0 &&
+        now - connection->last_active_ms() > idle_max) {
       connection->close();
     }
     return connection == nullptr || !connection->is_open();

@@ -1,5 +1,6 @@
 #pragma once
-// The listeners of a broker: accepts connections, turns frames into handler calls, drops idle and excess connections.
+// The listeners of a broker: accepts connections, turns frames into handler calls, drops idle and
+// excess connections.
 #include <asio/ip/tcp.hpp>
 #include <memory>
 #include <string>
@@ -16,7 +17,8 @@ class Server {
  public:
   Server(Broker& broker, Shard& shard);
 
-  // Binds every listener of the broker role. INVALID_CONFIG names the address and what to do when that fails.
+  // Binds every listener of the broker role. INVALID_CONFIG names the address and what to do when
+  // that fails.
   Result<> listen();
   // From here on connections are accepted.
   void start();

@@ -4,7 +4,8 @@
 
 namespace klamm::broker {
 
-Shard::Shard(Timers& timers, const storage::Clock& clock) : timers_(timers), clock_(clock), read_scratch_(kReadScratchSize) {
+Shard::Shard(Timers& timers, const storage::Clock& clock)
+    : timers_(timers), clock_(clock), read_scratch_(kReadScratchSize) {
   timers_.on_earlier([this] { arm(); });
   arm();
 }
@@ -21,7 +22,8 @@ void Shard::arm() {
   if (!deadline) {
     return;
   }
-  timer_.expires_after(std::chrono::milliseconds(std::max<int64_t>(0, *deadline - clock_.monotonic_ms())));
+  timer_.expires_after(
+      std::chrono::milliseconds(std::max<int64_t>(0, *deadline - clock_.monotonic_ms())));
   timer_.async_wait([this](const asio::error_code& error) {
     if (!error) {
       timers_.run_due(clock_.monotonic_ms());

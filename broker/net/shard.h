@@ -1,6 +1,6 @@
 #pragma once
-// One thread's event loop and what its connections share: scratch memory for reading and writing, counters and the
-// request handler. Everything here runs on that thread.
+// One thread's event loop and what its connections share: scratch memory for reading and writing,
+// counters and the request handler. Everything here runs on that thread.
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
 #include <cstdint>

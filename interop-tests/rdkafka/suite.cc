@@ -64,12 +64,15 @@ struct TestProducer {
     producer.reset(RdKafka::Producer::create(conf.get(), error));
     REQUIRE(producer != nullptr);
   }
-  void send(const std::string& topic, const std::string& value, const std::string& key = "", int64_t timestamp = 0) {
+  void send(const std::string& topic, const std::string& value, const std::string& key = "",
+            int64_t timestamp = 0) {
     auto* headers = RdKafka::Headers::create();
     headers->add("h", "x");
     while (true) {
-      const auto error = producer->produce(topic, RdKafka::Topic::PARTITION_UA, RdKafka::Producer::RK_MSG_COPY, const_cast<char*>(value.data()),
-                                           value.size(), key.empty() ? nullptr : key.data(), key.size(), timestamp, headers, nullptr);
+      const auto error = producer->produce(
+          topic, RdKafka::Topic::PARTITION_UA, RdKafka::Producer::RK_MSG_COPY,
+          const_cast<char*>(value.data()), value.size(), key.empty() ? nullptr : key.data(),
+          key.size(), timestamp, headers, nullptr);
       if (error != RdKafka::ERR__QUEUE_FULL) {
         REQUIRE(error == RdKafka::ERR_NO_ERROR);
         break;
@@ -85,7 +88,10 @@ struct TestConsumer {
   std::unique_ptr<RdKafka::KafkaConsumer> consumer;
   TestConsumer(const std::string& group, const std::string& topic) {
     std::string error;
-    auto conf = make_conf({{"group.id", group}, {"auto.offset.reset", "earliest"}, {"enable.auto.commit", "false"}, {"session.timeout.ms", "10000"},
+    auto conf = make_conf({{"group.id", group},
+                           {"auto.offset.reset", "earliest"},
+                           {"enable.auto.commit", "false"},
+                           {"session.timeout.ms", "10000"},
                            {"heartbeat.interval.ms", "500"}});
     consumer.reset(RdKafka::KafkaConsumer::create(conf.get(), error));
     REQUIRE(consumer != nullptr);
@@ -113,12 +119,15 @@ struct TestConsumer {
   }
 };
 
-std::string text(const RdKafka::Message& message) { return {static_cast<const char*>(message.payload()), message.len()}; }
+std::string text(const RdKafka::Message& message) {
+  return {static_cast<const char*>(message.payload()), message.len()};
+}
 
 // Topics come into being by the first request for them.
 void wait_for_topic(TestProducer& producer, const std::string& topic) {
   std::string error;
-  std::unique_ptr<RdKafka::Topic> handle(RdKafka::Topic::create(producer.producer.get(), topic, nullptr, error));
+  std::unique_ptr<RdKafka::Topic> handle(
+      RdKafka::Topic::create(producer.producer.get(), topic, nullptr, error));
   for (int i = 0; i < 200; ++i) {
     RdKafka::Metadata* raw = nullptr;
     if (producer.producer->metadata(false, handle.get(), &raw, 5'000) == RdKafka::ERR_NO_ERROR) {
@@ -138,9 +147,12 @@ TEST_CASE("every compression round trips with keys, headers and timestamps") {
   for (const std::string codec : {"none", "gzip", "snappy", "lz4", "zstd"}) {
     const std::string topic = new_name();
     TestProducer producer({{"compression.type", codec}, {"linger.ms", "20"}});
-    const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+    const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
+                            std::chrono::system_clock::now().time_since_epoch())
+                            .count();
     for (int i = 0; i < 500; ++i) {
-      producer.send(topic, std::string(100, 'v') + std::to_string(i), i % 2 == 0 ? "k" + std::to_string(i) : "", now - i);
+      producer.send(topic, std::string(100, 'v') + std::to_string(i),
+                    i % 2 == 0 ? "k" + std::to_string(i) : "", now - i);
     }
     producer.flush();
     TestConsumer consumer(new_name(), topic);
@@ -196,7 +208,10 @@ TEST_CASE("a group resumes where it committed, over a clean restart and a kill")
 
 TEST_CASE("an idempotent producer loses and doubles nothing over a kill") {
   const std::string topic = new_name();
-  TestProducer producer({{"enable.idempotence", "true"}, {"linger.ms", "2"}, {"retry.backoff.ms", "50"}, {"reconnect.backoff.max.ms", "200"}});
+  TestProducer producer({{"enable.idempotence", "true"},
+                         {"linger.ms", "2"},
+                         {"retry.backoff.ms", "50"},
+                         {"reconnect.backoff.max.ms", "200"}});
   wait_for_topic(producer, topic);
   int sent = 0;
   const auto pump = [&](size_t until) {
@@ -252,7 +267,8 @@ TEST_CASE("a record too large is refused by the broker") {
 struct Lines : Catch::TestEventListenerBase {
   using TestEventListenerBase::TestEventListenerBase;
   void testCaseEnded(const Catch::TestCaseStats& stats) override {
-    std::cout << (stats.totals.assertions.allOk() ? "ok " : "not ok ") << stats.testInfo.name << std::endl;
+    std::cout << (stats.totals.assertions.allOk() ? "ok " : "not ok ") << stats.testInfo.name
+              << std::endl;
   }
 };
 CATCH_REGISTER_LISTENER(Lines)

@@ -13,8 +13,8 @@
 
 namespace klamm::protocol {
 
-// A slice of a shared buffer; copying it shares the buffer. Whoever decoded a frame is its only writer and may patch
-// the slice (base offset, leader epoch) before handing it on.
+// A slice of a shared buffer; copying it shares the buffer. Whoever decoded a frame is its only
+// writer and may patch the slice (base offset, leader epoch) before handing it on.
 class Bytes {
  public:
   Bytes() = default;
@@ -31,7 +31,8 @@ class Bytes {
   static Bytes copy_of(std::string_view text) {
     return copy_of({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   }
-  // A buffer of its own whose content is undefined; the kernel gives pages only for what is touched.
+  // A buffer of its own whose content is undefined; the kernel gives pages only for what is
+  // touched.
   static Bytes allocate(size_t size) {
     std::shared_ptr<uint8_t[]> owner = std::make_shared_for_overwrite<uint8_t[]>(size);
     uint8_t* data = owner.get();
@@ -65,7 +66,8 @@ class ByteSource {
   virtual Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const = 0;
 };
 
-// One part of a payload: memory when source is null, else `size` bytes of the source from `position` on.
+// One part of a payload: memory when source is null, else `size` bytes of the source from
+// `position` on.
 struct Piece {
   Bytes bytes;
   std::shared_ptr<const ByteSource> source;
@@ -73,8 +75,8 @@ struct Piece {
   size_t size = 0;
 };
 
-// The content of a `records` field. Decoded ones are one memory slice; fetched ones are mostly file ranges, read only
-// when the answer leaves, so that an answer in a queue costs no memory.
+// The content of a `records` field. Decoded ones are one memory slice; fetched ones are mostly file
+// ranges, read only when the answer leaves, so that an answer in a queue costs no memory.
 class Payload {
  public:
   Payload() = default;

@@ -1,5 +1,6 @@
 #pragma once
-// CHECK guards an invariant. It stays on in release: a broken invariant stops the process before it can harm data.
+// CHECK guards an invariant. It stays on in release: a broken invariant stops the process before it
+// can harm data.
 #include <cstdio>
 #include <cstdlib>
 

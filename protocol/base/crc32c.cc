@@ -48,8 +48,9 @@ uint32_t software(const uint8_t* at, const uint8_t* end, uint32_t crc) {
 }
 
 #if defined(__x86_64__)
-// The instruction has a latency of three cycles and a throughput of one, so three independent lanes run side by side.
-// A lane's CRC is carried over the lanes behind it by tables that append kLane zero bytes.
+// The instruction has a latency of three cycles and a throughput of one, so three independent lanes
+// run side by side. A lane's CRC is carried over the lanes behind it by tables that append kLane
+// zero bytes.
 constexpr size_t kLane = 1024;
 
 struct ZeroTables {
@@ -74,7 +75,8 @@ struct ZeroTables {
     }
   }
   uint32_t shift(uint32_t crc) const {
-    return table[0][crc & 255] ^ table[1][crc >> 8 & 255] ^ table[2][crc >> 16 & 255] ^ table[3][crc >> 24];
+    return table[0][crc & 255] ^ table[1][crc >> 8 & 255] ^ table[2][crc >> 16 & 255] ^
+           table[3][crc >> 24];
   }
 };
 
@@ -84,7 +86,8 @@ uint64_t word_at(const uint8_t* at) {
   return word;
 }
 
-__attribute__((target("sse4.2"))) uint32_t hardware(const uint8_t* at, const uint8_t* end, uint32_t crc) {
+__attribute__((target("sse4.2"))) uint32_t hardware(const uint8_t* at, const uint8_t* end,
+                                                    uint32_t crc) {
   static const ZeroTables zeros;
   uint64_t a = crc;
   for (; static_cast<size_t>(end - at) >= 3 * kLane; at += 3 * kLane) {

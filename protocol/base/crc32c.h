@@ -1,5 +1,6 @@
 #pragma once
-// CRC-32C (Castagnoli), as in RFC 3720: of a whole range, or continued from the CRC of what came before.
+// CRC-32C (Castagnoli), as in RFC 3720: of a whole range, or continued from the CRC of what came
+// before.
 #include <cstdint>
 #include <span>
 

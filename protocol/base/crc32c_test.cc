@@ -17,7 +17,8 @@ TEST_CASE("CRC-32C has the values of RFC 3720, B.4") {
   CHECK(crc32c_software(bytes) == 0x46DD794E);
 }
 
-TEST_CASE("the instruction and the tables agree at every length and alignment, whole and continued") {
+TEST_CASE(
+    "the instruction and the tables agree at every length and alignment, whole and continued") {
   std::vector<uint8_t> bytes(10'000);
   uint32_t state = 1;
   for (auto& byte : bytes) {

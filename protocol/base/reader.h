@@ -1,6 +1,7 @@
 #pragma once
-// Reads the protocol's primitive types from a frame. Total on hostile input: the first violation makes the reader fail
-// for good, every later read gives zero or empty, and nothing is reserved beyond what the bytes left can hold.
+// Reads the protocol's primitive types from a frame. Total on hostile input: the first violation
+// makes the reader fail for good, every later read gives zero or empty, and nothing is reserved
+// beyond what the bytes left can hold.
 #include <bit>
 #include <cstdint>
 #include <optional>
@@ -25,7 +26,8 @@ using UnknownTags = std::vector<UnknownTag>;
 class Reader {
  public:
   // `frame` is shared by every slice that is decoded from it.
-  explicit Reader(const Bytes& frame) : frame_(frame), at_(frame.data()), end_(frame.data() + frame.size()) {}
+  explicit Reader(const Bytes& frame)
+      : frame_(frame), at_(frame.data()), end_(frame.data() + frame.size()) {}
 
   bool ok() const { return ok_; }
   size_t remaining() const { return static_cast<size_t>(end_ - at_); }
@@ -92,8 +94,8 @@ class Reader {
     }
     return take(static_cast<size_t>(length));
   }
-  // The number of elements of an array, -1 for null. Fails when the bytes left cannot hold that many elements of at
-  // least `element_size_min` bytes.
+  // The number of elements of an array, -1 for null. Fails when the bytes left cannot hold that
+  // many elements of at least `element_size_min` bytes.
   int64_t array_length(bool compact, size_t element_size_min) {
     const auto length = long_length(compact);
     const size_t size_min = element_size_min == 0 ? 1 : element_size_min;

@@ -8,7 +8,9 @@
 
 using namespace klamm::protocol;
 
-TEST_CASE("an array that claims more elements than the bytes left can hold is refused before memory is taken") {
+TEST_CASE(
+    "an array that claims more elements than the bytes left can hold is refused before memory is "
+    "taken") {
   Writer out;
   out.fixed<int32_t>(1'000'000'000);
   out.fixed<int64_t>(0);

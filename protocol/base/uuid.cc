@@ -3,7 +3,8 @@
 namespace klamm::protocol {
 namespace {
 
-constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+constexpr std::string_view kAlphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 std::array<uint8_t, 16> to_bytes(const Uuid& id) {
   std::array<uint8_t, 16> bytes{};

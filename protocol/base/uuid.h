@@ -1,5 +1,6 @@
 #pragma once
-// A 128-bit id as Kafka writes it: 16 bytes on the wire, 22 characters of base64url without padding in text.
+// A 128-bit id as Kafka writes it: 16 bytes on the wire, 22 characters of base64url without padding
+// in text.
 #include <array>
 #include <compare>
 #include <cstdint>
@@ -21,7 +22,8 @@ struct Uuid {
   std::string to_hex() const;
   // nullopt unless the text is exactly 22 characters of the alphabet.
   static std::optional<Uuid> parse(std::string_view text);
-  // A version 4 id from 128 random bits; never one of the reserved ids, never starting with a dash in text.
+  // A version 4 id from 128 random bits; never one of the reserved ids, never starting with a dash
+  // in text.
   static std::optional<Uuid> from_random(uint64_t high, uint64_t low);
 };
 

@@ -1,6 +1,6 @@
 #pragma once
-// Base-128 integers, least significant group first; signed ones are zigzag coded. A 32-bit value takes at most 5
-// bytes, a 64-bit one at most 10; longer forms are malformed.
+// Base-128 integers, least significant group first; signed ones are zigzag coded. A 32-bit value
+// takes at most 5 bytes, a 64-bit one at most 10; longer forms are malformed.
 #include <cstdint>
 
 namespace klamm::protocol {
@@ -19,7 +19,8 @@ inline uint8_t* put_uvarint(uint8_t* out, uint64_t value) {
 }
 
 // Returns the byte after the value, or null when the value is cut off or too long.
-inline const uint8_t* get_uvarint64(const uint8_t* at, const uint8_t* end, uint64_t& value, int bytes_max) {
+inline const uint8_t* get_uvarint64(const uint8_t* at, const uint8_t* end, uint64_t& value,
+                                    int bytes_max) {
   value = 0;
   for (int i = 0; i < bytes_max && at < end; ++i) {
     const uint8_t byte = *at++;
@@ -34,7 +35,9 @@ inline const uint8_t* get_uvarint64(const uint8_t* at, const uint8_t* end, uint6
 inline uint64_t zigzag(int64_t value) {
   return static_cast<uint64_t>(value) << 1 ^ static_cast<uint64_t>(value >> 63);
 }
-inline int64_t unzigzag(uint64_t value) { return static_cast<int64_t>(value >> 1 ^ (0 - (value & 1))); }
+inline int64_t unzigzag(uint64_t value) {
+  return static_cast<int64_t>(value >> 1 ^ (0 - (value & 1)));
+}
 
 inline const uint8_t* get_varint(const uint8_t* at, const uint8_t* end, int32_t& value) {
   uint64_t raw = 0;

@@ -5,8 +5,8 @@
 using namespace klamm::protocol;
 
 TEST_CASE("varints survive a round trip at the edges") {
-  for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{63}, int64_t{64}, int64_t{-65}, int64_t{INT32_MAX},
-                              int64_t{INT32_MIN}, INT64_MAX, INT64_MIN}) {
+  for (const int64_t value : {int64_t{0}, int64_t{-1}, int64_t{63}, int64_t{64}, int64_t{-65},
+                              int64_t{INT32_MAX}, int64_t{INT32_MIN}, INT64_MAX, INT64_MIN}) {
     uint8_t buffer[kVarint64Max];
     const uint8_t* end = put_uvarint(buffer, zigzag(value));
     CHECK(end - buffer == varint_size(value));

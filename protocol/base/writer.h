@@ -1,6 +1,6 @@
 #pragma once
-// Writes the protocol's primitive types. The result is one head buffer plus spliced payload pieces, so that records
-// travel from a shared slice or a file to the socket without a copy here.
+// Writes the protocol's primitive types. The result is one head buffer plus spliced payload pieces,
+// so that records travel from a shared slice or a file to the socket without a copy here.
 #include <bit>
 #include <cstdint>
 #include <cstdlib>
@@ -93,7 +93,9 @@ class Writer {
     raw({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   }
   void null_string(bool compact) { compact ? uvarint(0) : fixed<int16_t>(-1); }
-  void length(size_t size, bool compact) { compact ? uvarint(size + 1) : fixed(static_cast<int32_t>(size)); }
+  void length(size_t size, bool compact) {
+    compact ? uvarint(size + 1) : fixed(static_cast<int32_t>(size));
+  }
   void null_length(bool compact) { compact ? uvarint(0) : fixed<int32_t>(-1); }
   void bytes(const Bytes& value, bool compact) {
     length(value.size(), compact);
@@ -113,7 +115,8 @@ class Writer {
     uvarint(value.size_);
     raw(value.head());
   }
-  // Writes the unknown tags below `below` from index `from` on; returns the index of the first one left.
+  // Writes the unknown tags below `below` from index `from` on; returns the index of the first one
+  // left.
   size_t unknown_tags(const UnknownTags& tags, size_t from, uint32_t below = UINT32_MAX) {
     for (; from < tags.size() && tags[from].tag < below; ++from) {
       uvarint(tags[from].tag);

@@ -6,12 +6,13 @@ namespace klamm::generator {
 namespace {
 
 const std::map<std::string, std::string> kCppTypes = {
-    {"bool", "bool"},         {"int8", "int8_t"},    {"int16", "int16_t"}, {"uint16", "uint16_t"},
-    {"int32", "int32_t"},     {"uint32", "uint32_t"}, {"int64", "int64_t"}, {"float64", "double"},
-    {"string", "std::string"}, {"uuid", "Uuid"},      {"bytes", "Bytes"},   {"records", "Payload"}};
-const std::map<std::string, int> kFixedSizes = {{"bool", 1},   {"int8", 1},  {"int16", 2},   {"uint16", 2},
-                                                {"int32", 4},  {"uint32", 4}, {"int64", 8},   {"float64", 8},
-                                                {"uuid", 16}};
+    {"bool", "bool"},       {"int8", "int8_t"},    {"int16", "int16_t"},
+    {"uint16", "uint16_t"}, {"int32", "int32_t"},  {"uint32", "uint32_t"},
+    {"int64", "int64_t"},   {"float64", "double"}, {"string", "std::string"},
+    {"uuid", "Uuid"},       {"bytes", "Bytes"},    {"records", "Payload"}};
+const std::map<std::string, int> kFixedSizes = {{"bool", 1},   {"int8", 1},    {"int16", 2},
+                                                {"uint16", 2}, {"int32", 4},   {"uint32", 4},
+                                                {"int64", 8},  {"float64", 8}, {"uuid", 16}};
 
 bool is_error_code(const Field& field) {
   return !field.is_array && field.type == "int16" && field.name.ends_with("ErrorCode");
@@ -64,7 +65,8 @@ class Source {
   std::string text;
 
   void line(const std::string& content) {
-    text += content.empty() ? "\n" : std::string(static_cast<size_t>(indent_) * 2, ' ') + content + "\n";
+    text += content.empty() ? "\n"
+                            : std::string(static_cast<size_t>(indent_) * 2, ' ') + content + "\n";
   }
   void open(const std::string& content) {
     line(content + " {");
@@ -91,15 +93,19 @@ class Source {
     return out;
   }
   bool ever_flexible() const { return message_.flexible_from <= message_.versions.to; }
-  std::string flexible(const Field& field) const { return field.never_flexible ? "false" : "flexible"; }
+  std::string flexible(const Field& field) const {
+    return field.never_flexible ? "false" : "flexible";
+  }
   void flexible_constant() {
-    const std::string value = !ever_flexible()                                          ? "false"
-                              : message_.flexible_from <= message_.versions.from ? "true"
-                                                                                 : "wire_version >= " + std::to_string(message_.flexible_from);
+    const std::string value = !ever_flexible() ? "false"
+                              : message_.flexible_from <= message_.versions.from
+                                  ? "true"
+                                  : "wire_version >= " + std::to_string(message_.flexible_from);
     line("[[maybe_unused]] const bool flexible = " + value + ";");
   }
   static Range untagged(const Field& field) {
-    return field.tagged.empty() ? field.versions : Range{field.versions.from, field.tagged.from - 1};
+    return field.tagged.empty() ? field.versions
+                                : Range{field.versions.from, field.tagged.from - 1};
   }
 
   void size_min(const Struct& type, const std::string& scope) {
@@ -154,7 +160,8 @@ class Source {
       return in + (nullable ? ".nullable_" : ".") + field.type + "(" + flex + ")";
     }
     if (field.type == "records") {
-      return nullable ? "to_payload(" + in + ".nullable_bytes(" + flex + "))" : "Payload(" + in + ".bytes(" + flex + "))";
+      return nullable ? "to_payload(" + in + ".nullable_bytes(" + flex + "))"
+                      : "Payload(" + in + ".bytes(" + flex + "))";
     }
     const std::string read = in + ".fixed<" + kCppTypes.at(field.type) + ">()";
     return is_error_code(field) ? "static_cast<ErrorCode>(" + read + ")" : read;
@@ -194,8 +201,8 @@ class Source {
   }
 
   void decode_array(const Field& field, const std::string& in, const std::string& null_when) {
-    open("if (const int64_t count = " + in + ".array_length(" + flexible(field) + ", " + element_size_min(field) +
-         "); count < 0)");
+    open("if (const int64_t count = " + in + ".array_length(" + flexible(field) + ", " +
+         element_size_min(field) + "); count < 0)");
     if (!field.can_be_null()) {
       line(in + ".fail();");
     } else {
@@ -206,7 +213,8 @@ class Source {
     }
     --indent_;
     open("} else");
-    line(field.can_be_null() ? "auto& list = " + field.member + ".emplace();" : "auto& list = " + field.member + ";");
+    line(field.can_be_null() ? "auto& list = " + field.member + ".emplace();"
+                             : "auto& list = " + field.member + ";");
     line("list.reserve(static_cast<size_t>(std::min<int64_t>(count, 1024)));");
     open("for (int64_t i = 0; i < count && " + in + ".ok(); ++i)");
     Field element = field;
@@ -273,7 +281,8 @@ class Source {
     } else if (field.type == "records") {
       line(out + ".payload(" + value + ", " + flexible(field) + ");");
     } else {
-      const std::string number = is_error_code(field) ? "static_cast<int16_t>(" + value + ")" : value;
+      const std::string number =
+          is_error_code(field) ? "static_cast<int16_t>(" + value + ")" : value;
       line(out + ".fixed<" + kCppTypes.at(field.type) + ">(" + number + ");");
     }
   }
@@ -284,7 +293,8 @@ class Source {
       open("for (const auto& item : " + value + ")");
       Field element = field;
       element.is_array = false;
-      field.is_struct ? line("item.encode(" + out + ", wire_version);") : write_scalar(element, out, "item");
+      field.is_struct ? line("item.encode(" + out + ", wire_version);")
+                      : write_scalar(element, out, "item");
       close();
     } else if (field.is_struct) {
       line(value + ".encode(" + out + ", wire_version);");
@@ -307,7 +317,8 @@ class Source {
     if (field.is_struct && !field.is_array) {
       line(is_tagged ? out + ".uvarint(0);" : out + ".fixed<int8_t>(-1);");
     } else {
-      line(out + (field.type == "string" && !field.is_array ? ".null_string(" : ".null_length(") + flexible(field) + ");");
+      line(out + (field.type == "string" && !field.is_array ? ".null_string(" : ".null_length(") +
+           flexible(field) + ");");
     }
     close();
   }
@@ -315,10 +326,12 @@ class Source {
   std::string differs_from_default(const Field& field) const {
     if (field.can_be_null()) {
       return field.default_null() ? field.member + ".has_value()"
-                                  : "!(" + field.member + ".has_value() && *" + field.member + " == " + base_type(field) + "{})";
+                                  : "!(" + field.member + ".has_value() && *" + field.member +
+                                        " == " + base_type(field) + "{})";
     }
     const std::string expression = default_expression(field);
-    return "!(" + field.member + " == " + (expression.empty() ? base_type(field) + "{}" : expression) + ")";
+    return "!(" + field.member +
+           " == " + (expression.empty() ? base_type(field) + "{}" : expression) + ")";
   }
 
   void encode(const Struct& type, const std::string& scope) {
@@ -354,8 +367,8 @@ class Source {
     line("size_t count = unknown_tags.size();");
     for (const auto& [tag, field] : tags) {
       const std::string when = condition(field->tagged);
-      line("const bool has_" + std::to_string(tag) + " = " + (when.empty() ? "" : "(" + when + ") && ") +
-           differs_from_default(*field) + ";");
+      line("const bool has_" + std::to_string(tag) + " = " +
+           (when.empty() ? "" : "(" + when + ") && ") + differs_from_default(*field) + ";");
       line("count += has_" + std::to_string(tag) + " ? 1 : 0;");
     }
     line("out.uvarint(count);");
@@ -381,7 +394,13 @@ class Source {
 void emit_struct_body(Source& out, const Struct& type) {
   for (const Field& field : type.fields) {
     const std::string value = default_expression(field);
-    out.line(member_type(field) + " " + field.member + (value.empty() ? (field.is_array || field.is_struct || field.can_be_null() || field.type == "string" ? "" : "{}") : " = " + value) + ";");
+    out.line(member_type(field) + " " + field.member +
+             (value.empty() ? (field.is_array || field.is_struct || field.can_be_null() ||
+                                       field.type == "string"
+                                   ? ""
+                                   : "{}")
+                            : " = " + value) +
+             ";");
   }
   if (out.ever_flexible()) {
     out.line("UnknownTags unknown_tags;");
@@ -417,9 +436,11 @@ std::string emit_header(const Message& message) {
   out.line("static constexpr int16_t kKey = " + std::to_string(message.key) + ";");
   out.line("static constexpr int16_t kVersionMin = " + std::to_string(message.versions.from) + ";");
   out.line("static constexpr int16_t kVersionMax = " + std::to_string(message.versions.to) + ";");
-  out.line("static constexpr int16_t kFlexibleFrom = " + std::to_string(message.flexible_from) + ";");
+  out.line("static constexpr int16_t kFlexibleFrom = " + std::to_string(message.flexible_from) +
+           ";");
   for (size_t i = 0; i + 1 < message.structs.size(); ++i) {
-    out.line("using " + message.structs[i].name + " = " + message.file + "::" + message.structs[i].name + ";");
+    out.line("using " + message.structs[i].name + " = " + message.file +
+             "::" + message.structs[i].name + ";");
   }
   out.line("");
   emit_struct_body(out, message.structs.back());
@@ -452,15 +473,21 @@ std::string emit_api_table(const std::vector<Message>& messages) {
       requests[message.key] = &message;
     }
   }
-  std::string out = "#pragma once\n#include <cstdint>\n#include <string_view>\n\nnamespace klamm::protocol {\n\n";
-  const auto short_name = [](const Message& message) { return message.name.substr(0, message.name.size() - 7); };
+  std::string out =
+      "#pragma once\n#include <cstdint>\n#include <string_view>\n\nnamespace klamm::protocol {\n\n";
+  const auto short_name = [](const Message& message) {
+    return message.name.substr(0, message.name.size() - 7);
+  };
   out += "enum class ApiKey : int16_t {\n";
   for (const auto& [key, message] : requests) {
     out += "  k" + short_name(*message) + " = " + std::to_string(key) + ",\n";
   }
-  out += "};\n\n// One API of the release: its name and the versions that are stable.\nstruct ApiFacts {\n  ApiKey key;\n"
-         "  std::string_view name;\n  int16_t version_min;\n  int16_t version_max;\n  int16_t flexible_from;\n"
-         "  bool on_broker;\n  bool on_controller;\n};\n\ninline constexpr ApiFacts kApiFacts[] = {\n";
+  out +=
+      "};\n\n// One API of the release: its name and the versions that are stable.\nstruct "
+      "ApiFacts {\n  ApiKey key;\n"
+      "  std::string_view name;\n  int16_t version_min;\n  int16_t version_max;\n  int16_t "
+      "flexible_from;\n"
+      "  bool on_broker;\n  bool on_controller;\n};\n\ninline constexpr ApiFacts kApiFacts[] = {\n";
   for (const auto& [key, message] : requests) {
     const int stable = message->versions.to - (message->unstable_latest ? 1 : 0);
     out += "    {ApiKey::k" + short_name(*message) + ", \"" + short_name(*message) + "\", " +
@@ -477,13 +504,17 @@ std::string emit_registry(const std::vector<Message>& messages) {
   for (const Message& message : messages) {
     out += "#include \"protocol/generated/" + message.file + ".h\"\n";
   }
-  out += "\nnamespace klamm::protocol {\nnamespace {\n\ntemplate <class M>\nbool recode(Reader& in, int16_t version, "
-         "Writer& out) {\n  M message;\n  message.decode(in, version);\n  if (!in.ok()) return false;\n"
-         "  message.encode(out, version);\n  return true;\n}\n\n}  // namespace\n\n"
-         "const std::vector<AnyMessage>& all_messages() {\n  static const std::vector<AnyMessage> list = {\n";
+  out +=
+      "\nnamespace klamm::protocol {\nnamespace {\n\ntemplate <class M>\nbool recode(Reader& in, "
+      "int16_t version, "
+      "Writer& out) {\n  M message;\n  message.decode(in, version);\n  if (!in.ok()) return "
+      "false;\n"
+      "  message.encode(out, version);\n  return true;\n}\n\n}  // namespace\n\n"
+      "const std::vector<AnyMessage>& all_messages() {\n  static const std::vector<AnyMessage> "
+      "list = {\n";
   for (const Message& message : messages) {
-    out += "      {" + message.name + "::kName, \"" + message.folder + "\", " + message.name + "::kVersionMin, " +
-           message.name + "::kVersionMax, &recode<" + message.name + ">},\n";
+    out += "      {" + message.name + "::kName, \"" + message.folder + "\", " + message.name +
+           "::kVersionMin, " + message.name + "::kVersionMax, &recode<" + message.name + ">},\n";
   }
   return out + "  };\n  return list;\n}\n\n}  // namespace klamm::protocol\n";
 }

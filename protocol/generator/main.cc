@@ -1,4 +1,5 @@
-// Writes the codec: protocol_generator SCHEMA_FOLDER OUTPUT_FOLDER. Files whose text has not changed are left alone.
+// Writes the codec: protocol_generator SCHEMA_FOLDER OUTPUT_FOLDER. Files whose text has not
+// changed are left alone.
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -34,8 +35,8 @@ int main(int argc, char** argv) {
     const auto messages = load_schemas(argv[1]);
     const std::filesystem::path out = argv[2];
     std::filesystem::create_directories(out);
-    // The sources are gathered by the folder of their schemas and split at about this many messages, so that the
-    // build has neither hundreds of tiny units nor one huge one.
+    // The sources are gathered by the folder of their schemas and split at about this many
+    // messages, so that the build has neither hundreds of tiny units nor one huge one.
     constexpr size_t kMessagesPerUnit = 12;
     constexpr size_t kUnits = 24;
     std::vector<std::string> units(kUnits);

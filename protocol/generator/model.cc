@@ -13,10 +13,12 @@ namespace {
 
 using nlohmann::json;
 constexpr int kOpenEnd = 32767;
-const std::set<std::string> kPrimitives = {"bool",   "int8",    "int16",  "uint16", "int32", "uint32",
-                                           "int64",  "float64", "string", "uuid",   "bytes", "records"};
+const std::set<std::string> kPrimitives = {"bool",   "int8",   "int16", "uint16",
+                                           "int32",  "uint32", "int64", "float64",
+                                           "string", "uuid",   "bytes", "records"};
 // Member names that C++ keeps for itself.
-const std::set<std::string> kReserved = {"operator", "default", "register", "namespace", "public", "private", "delete"};
+const std::set<std::string> kReserved = {"operator", "default", "register", "namespace",
+                                         "public",   "private", "delete"};
 
 Range parse_range(const std::string& text) {
   if (text == "none") {

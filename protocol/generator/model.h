@@ -1,5 +1,6 @@
 #pragma once
-// The generator's view of protocol/schemas: messages, their structs and fields, with version ranges resolved.
+// The generator's view of protocol/schemas: messages, their structs and fields, with version ranges
+// resolved.
 #include <map>
 #include <string>
 #include <vector>
@@ -11,14 +12,18 @@ struct Range {
   int from = 0;
   int to = -1;
   bool empty() const { return from > to; }
-  bool covers(const Range& other) const { return other.empty() || (from <= other.from && to >= other.to); }
-  Range cut(const Range& other) const { return {std::max(from, other.from), std::min(to, other.to)}; }
+  bool covers(const Range& other) const {
+    return other.empty() || (from <= other.from && to >= other.to);
+  }
+  Range cut(const Range& other) const {
+    return {std::max(from, other.from), std::min(to, other.to)};
+  }
 };
 
 struct Field {
-  std::string name;      // Kafka's name, PascalCase
-  std::string member;    // C++ member, snake_case
-  std::string type;      // element type for arrays: a primitive's name or a struct's name
+  std::string name;    // Kafka's name, PascalCase
+  std::string member;  // C++ member, snake_case
+  std::string type;    // element type for arrays: a primitive's name or a struct's name
   bool is_array = false;
   bool is_struct = false;
   Range versions, nullable, tagged;
@@ -47,7 +52,8 @@ struct Message {
   std::vector<Struct> structs;  // in order of dependence; the last one is the message itself
 };
 
-// Reads every schema below `folder`. Throws std::runtime_error naming the file when a definition makes no sense.
+// Reads every schema below `folder`. Throws std::runtime_error naming the file when a definition
+// makes no sense.
 std::vector<Message> load_schemas(const std::string& folder);
 
 std::string snake_case(const std::string& pascal);

@@ -9,7 +9,8 @@ namespace {
 constexpr size_t kCrcStart = 21;
 
 // A nullable byte string: varint length (-1 null), then the bytes. Null when malformed.
-const uint8_t* get_field(const uint8_t* at, const uint8_t* end, std::optional<std::span<const uint8_t>>& field) {
+const uint8_t* get_field(const uint8_t* at, const uint8_t* end,
+                         std::optional<std::span<const uint8_t>>& field) {
   int32_t length = 0;
   at = get_varint(at, end, length);
   if (at == nullptr || length < -1 || length > end - at) {
@@ -49,7 +50,8 @@ Result<BatchView> BatchView::parse(std::span<const uint8_t> bytes) {
   }
   // Formats 0 and 1 were real once; anything else is damage.
   if (const auto magic = static_cast<int8_t>(bytes[16]); magic != kMagic) {
-    return fail(magic == 0 || magic == 1 ? ErrorCode::kInvalidRecord : ErrorCode::kCorruptMessage, "the batch's magic is not 2");
+    return fail(magic == 0 || magic == 1 ? ErrorCode::kInvalidRecord : ErrorCode::kCorruptMessage,
+                "the batch's magic is not 2");
   }
   const auto length = load<int32_t>(bytes.data() + 8);
   if (length < static_cast<int32_t>(kBatchHeaderSize - kBatchPrefixSize) ||

@@ -1,6 +1,6 @@
 #pragma once
-// The record batch of format version 2 (the layout stands in storage/FORMAT.md): a view on its bytes, patches of the
-// fields that a broker sets, and an iterator over its uncompressed records.
+// The record batch of format version 2 (the layout stands in storage/FORMAT.md): a view on its
+// bytes, patches of the fields that a broker sets, and an iterator over its uncompressed records.
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -14,7 +14,8 @@ enum class Compression : uint8_t { kNone = 0, kGzip = 1, kSnappy = 2, kLz4 = 3, 
 enum class TimestampType : uint8_t { kCreateTime = 0, kLogAppendTime = 1 };
 
 inline constexpr size_t kBatchHeaderSize = 61;
-inline constexpr size_t kBatchPrefixSize = 12;  // base offset and length: what is needed to find the next batch
+inline constexpr size_t kBatchPrefixSize =
+    12;  // base offset and length: what is needed to find the next batch
 inline constexpr int8_t kMagic = 2;
 inline constexpr int64_t kNoProducerId = -1;
 inline constexpr int64_t kNoTimestamp = -1;
@@ -22,8 +23,8 @@ inline constexpr int64_t kNoTimestamp = -1;
 // Does not own the bytes. Every accessor is valid once parse() has returned the view.
 class BatchView {
  public:
-  // The batch at the front of `bytes`. CORRUPT_MESSAGE when the length is impossible, the batch is cut off or
-  // its magic was never one, INVALID_RECORD when it is of format 0 or 1.
+  // The batch at the front of `bytes`. CORRUPT_MESSAGE when the length is impossible, the batch is
+  // cut off or its magic was never one, INVALID_RECORD when it is of format 0 or 1.
   static Result<BatchView> parse(std::span<const uint8_t> bytes);
 
   size_t size() const { return kBatchPrefixSize + static_cast<size_t>(load<int32_t>(at_ + 8)); }
@@ -77,7 +78,8 @@ class RecordIterator {
   RecordIterator(std::span<const uint8_t> body, int32_t count)
       : at_(body.data()), end_(body.data() + body.size()), left_(count) {}
 
-  // The next record; nullopt after the last. INVALID_RECORD when a length does not fit, or bytes are left over.
+  // The next record; nullopt after the last. INVALID_RECORD when a length does not fit, or bytes
+  // are left over.
   Result<std::optional<RecordView>> next();
 
  private:

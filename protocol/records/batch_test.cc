@@ -13,7 +13,11 @@ std::span<const uint8_t> span_of(std::string_view text) {
 }
 
 Bytes three_records() {
-  BatchBuilder builder({.base_offset = 10, .leader_epoch = 3, .producer_id = 5, .producer_epoch = 0, .base_sequence = 8});
+  BatchBuilder builder({.base_offset = 10,
+                        .leader_epoch = 3,
+                        .producer_id = 5,
+                        .producer_epoch = 0,
+                        .base_sequence = 8});
   builder.add(1000, span_of("a"), span_of("one"));
   const Header header{"h", span_of("v")};
   builder.add(990, std::nullopt, span_of("two"), {&header, 1});

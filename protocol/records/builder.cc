@@ -17,7 +17,8 @@ void put_field(Writer& out, const std::optional<std::span<const uint8_t>>& field
 }  // namespace
 
 void BatchBuilder::add(int64_t timestamp, std::optional<std::span<const uint8_t>> key,
-                       std::optional<std::span<const uint8_t>> value, std::span<const Header> headers) {
+                       std::optional<std::span<const uint8_t>> value,
+                       std::span<const Header> headers) {
   if (count_ == 0) {
     base_timestamp_ = timestamp;
   }
@@ -40,21 +41,23 @@ void BatchBuilder::add(int64_t timestamp, std::optional<std::span<const uint8_t>
 
 Bytes BatchBuilder::build() {
   if (options_.compression == Compression::kNone) {
-    return assemble_batch(options_, count_ - 1, count_, base_timestamp_, max_timestamp_, records_.head());
+    return assemble_batch(options_, count_ - 1, count_, base_timestamp_, max_timestamp_,
+                          records_.head());
   }
   const Bytes body = compress(options_.compression, records_.head(), options_.compression_level);
   return assemble_batch(options_, count_ - 1, count_, base_timestamp_, max_timestamp_, body.span());
 }
 
-Bytes assemble_batch(const BatchOptions& options, int32_t last_offset_delta, int32_t count, int64_t base_timestamp,
-                     int64_t max_timestamp, std::span<const uint8_t> body) {
+Bytes assemble_batch(const BatchOptions& options, int32_t last_offset_delta, int32_t count,
+                     int64_t base_timestamp, int64_t max_timestamp, std::span<const uint8_t> body) {
   Bytes batch = Bytes::allocate(kBatchHeaderSize + body.size());
   uint8_t* at = batch.mutable_data();
   store<int64_t>(at, options.base_offset);
   store(at + 8, static_cast<int32_t>(batch.size() - kBatchPrefixSize));
   store<int32_t>(at + 12, options.leader_epoch);
   at[16] = kMagic;
-  const int attributes = static_cast<int>(options.compression) | static_cast<int>(options.timestamp_type) << 3 |
+  const int attributes = static_cast<int>(options.compression) |
+                         static_cast<int>(options.timestamp_type) << 3 |
                          (options.transactional ? 0x10 : 0) | (options.control ? 0x20 : 0);
   store(at + 21, static_cast<int16_t>(attributes));
   store<int32_t>(at + 23, last_offset_delta);

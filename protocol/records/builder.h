@@ -50,7 +50,7 @@ class BatchBuilder {
 };
 
 // A batch with the given header fields around a body that is compressed already.
-Bytes assemble_batch(const BatchOptions& options, int32_t last_offset_delta, int32_t count, int64_t base_timestamp,
-                     int64_t max_timestamp, std::span<const uint8_t> body);
+Bytes assemble_batch(const BatchOptions& options, int32_t last_offset_delta, int32_t count,
+                     int64_t base_timestamp, int64_t max_timestamp, std::span<const uint8_t> body);
 
 }  // namespace klamm::protocol

@@ -17,7 +17,8 @@ namespace {
 
 constexpr size_t kPieceSize = 64 * 1024;
 constexpr size_t kSnappyBlockSize = 32 * 1024;
-constexpr std::array<uint8_t, 16> kXerialHeader = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0, 0, 0, 0, 1, 0, 0, 0, 1};
+constexpr std::array<uint8_t, 16> kXerialHeader = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0,
+                                                   0,    0,   0,   1,   0,   0,   0,   1};
 
 std::unexpected<Error> corrupt(const char* why) { return fail(ErrorCode::kCorruptMessage, why); }
 
@@ -69,7 +70,8 @@ Result<> unsnappy_block(std::span<const uint8_t> in, CappedSink& sink) {
   if (size > sink.left()) {
     return fail(ErrorCode::kRecordListTooLarge, "the decompressed batch exceeds the limit");
   }
-  // No snappy element makes more than 64 bytes of 3; a larger claim is a lie, refused before memory is taken.
+  // No snappy element makes more than 64 bytes of 3; a larger claim is a lie, refused before memory
+  // is taken.
   if (size / 32 > in.size() + 1) {
     return corrupt("a snappy block claims more than it can hold");
   }
@@ -81,7 +83,8 @@ Result<> unsnappy_block(std::span<const uint8_t> in, CappedSink& sink) {
 }
 
 Result<> unsnappy(std::span<const uint8_t> in, CappedSink& sink) {
-  if (in.size() < kXerialHeader.size() || !std::equal(in.begin(), in.begin() + 8, kXerialHeader.begin())) {
+  if (in.size() < kXerialHeader.size() ||
+      !std::equal(in.begin(), in.begin() + 8, kXerialHeader.begin())) {
     return unsnappy_block(in, sink);
   }
   in = in.subspan(kXerialHeader.size());
@@ -103,7 +106,8 @@ Result<> unsnappy(std::span<const uint8_t> in, CappedSink& sink) {
 Result<> unlz4(std::span<const uint8_t> in, CappedSink& sink) {
   LZ4F_dctx* context = nullptr;
   CHECK_INVARIANT(!LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION)));
-  const std::unique_ptr<LZ4F_dctx, LZ4F_errorCode_t (*)(LZ4F_dctx*)> guard(context, LZ4F_freeDecompressionContext);
+  const std::unique_ptr<LZ4F_dctx, LZ4F_errorCode_t (*)(LZ4F_dctx*)> guard(
+      context, LZ4F_freeDecompressionContext);
   std::vector<uint8_t> out(kPieceSize);
   size_t hint = 1;
   while (hint != 0) {
@@ -120,7 +124,8 @@ Result<> unlz4(std::span<const uint8_t> in, CappedSink& sink) {
 }
 
 Result<> unzstd(std::span<const uint8_t> in, CappedSink& sink) {
-  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(), ZSTD_freeDCtx);
+  const std::unique_ptr<ZSTD_DCtx, size_t (*)(ZSTD_DCtx*)> context(ZSTD_createDCtx(),
+                                                                   ZSTD_freeDCtx);
   CHECK_INVARIANT(context != nullptr);
   std::vector<uint8_t> out(kPieceSize);
   ZSTD_inBuffer input{in.data(), in.size(), 0};
@@ -139,8 +144,8 @@ Result<> unzstd(std::span<const uint8_t> in, CappedSink& sink) {
 
 Bytes gzip(std::span<const uint8_t> in, int level) {
   z_stream stream{};
-  CHECK_INVARIANT(deflateInit2(&stream, level == INT32_MIN ? Z_DEFAULT_COMPRESSION : level, Z_DEFLATED, 15 + 16, 8,
-                               Z_DEFAULT_STRATEGY) == Z_OK);
+  CHECK_INVARIANT(deflateInit2(&stream, level == INT32_MIN ? Z_DEFAULT_COMPRESSION : level,
+                               Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
   const std::unique_ptr<z_stream, int (*)(z_stream*)> guard(&stream, deflateEnd);
   Bytes out = Bytes::allocate(deflateBound(&stream, in.size()));
   stream.next_in = const_cast<uint8_t*>(in.data());
@@ -153,13 +158,14 @@ Bytes gzip(std::span<const uint8_t> in, int level) {
 
 Bytes snappy_xerial(std::span<const uint8_t> in) {
   const size_t blocks = in.size() / kSnappyBlockSize + 1;
-  Bytes out = Bytes::allocate(kXerialHeader.size() + blocks * (4 + snappy::MaxCompressedLength(kSnappyBlockSize)));
+  Bytes out = Bytes::allocate(kXerialHeader.size() +
+                              blocks * (4 + snappy::MaxCompressedLength(kSnappyBlockSize)));
   uint8_t* at = std::copy(kXerialHeader.begin(), kXerialHeader.end(), out.mutable_data());
   while (!in.empty()) {
     const auto block = in.first(std::min(in.size(), kSnappyBlockSize));
     size_t size = 0;
-    snappy::RawCompress(reinterpret_cast<const char*>(block.data()), block.size(), reinterpret_cast<char*>(at + 4),
-                        &size);
+    snappy::RawCompress(reinterpret_cast<const char*>(block.data()), block.size(),
+                        reinterpret_cast<char*>(at + 4), &size);
     store(at, static_cast<int32_t>(size));
     at += 4 + size;
     in = in.subspan(block.size());
@@ -172,33 +178,31 @@ Bytes lz4(std::span<const uint8_t> in, int level) {
   preferences.frameInfo.blockMode = LZ4F_blockIndependent;
   preferences.compressionLevel = level == INT32_MIN ? 0 : level;
   Bytes out = Bytes::allocate(LZ4F_compressFrameBound(in.size(), &preferences));
-  const size_t size = LZ4F_compressFrame(out.mutable_data(), out.size(), in.data(), in.size(), &preferences);
+  const size_t size =
+      LZ4F_compressFrame(out.mutable_data(), out.size(), in.data(), in.size(), &preferences);
   CHECK_INVARIANT(!LZ4F_isError(size));
   return out.slice(0, size);
 }
 
 Bytes zstd(std::span<const uint8_t> in, int level) {
   Bytes out = Bytes::allocate(ZSTD_compressBound(in.size()));
-  const size_t size = ZSTD_compress(out.mutable_data(), out.size(), in.data(), in.size(), level == INT32_MIN ? 3 : level);
+  const size_t size = ZSTD_compress(out.mutable_data(), out.size(), in.data(), in.size(),
+                                    level == INT32_MIN ? 3 : level);
   CHECK_INVARIANT(ZSTD_isError(size) == 0);
   return out.slice(0, size);
 }
 
 }  // namespace
 
-Result<> decompress(Compression codec, std::span<const uint8_t> in, uint64_t out_max, const Sink& sink) {
+Result<> decompress(Compression codec, std::span<const uint8_t> in, uint64_t out_max,
+                    const Sink& sink) {
   CappedSink capped(sink, out_max);
   switch (codec) {
-    case Compression::kNone:
-      return capped.put(in);
-    case Compression::kGzip:
-      return gunzip(in, capped);
-    case Compression::kSnappy:
-      return unsnappy(in, capped);
-    case Compression::kLz4:
-      return unlz4(in, capped);
-    case Compression::kZstd:
-      return unzstd(in, capped);
+    case Compression::kNone: return capped.put(in);
+    case Compression::kGzip: return gunzip(in, capped);
+    case Compression::kSnappy: return unsnappy(in, capped);
+    case Compression::kLz4: return unlz4(in, capped);
+    case Compression::kZstd: return unzstd(in, capped);
   }
   return corrupt("the batch names no known codec");
 }
@@ -214,15 +218,10 @@ Result<Bytes> decompress(Compression codec, std::span<const uint8_t> in, uint64_
 
 Bytes compress(Compression codec, std::span<const uint8_t> in, int level) {
   switch (codec) {
-    case Compression::kGzip:
-      return gzip(in, level);
-    case Compression::kSnappy:
-      return snappy_xerial(in);
-    case Compression::kLz4:
-      return lz4(in, level);
-    default:
-      CHECK_INVARIANT(codec == Compression::kZstd);
-      return zstd(in, level);
+    case Compression::kGzip: return gzip(in, level);
+    case Compression::kSnappy: return snappy_xerial(in);
+    case Compression::kLz4: return lz4(in, level);
+    default: CHECK_INVARIANT(codec == Compression::kZstd); return zstd(in, level);
   }
 }
 

@@ -15,7 +15,8 @@ Bytes sample(size_t size) {
   return bytes;
 }
 
-const auto kCodecs = {Compression::kGzip, Compression::kSnappy, Compression::kLz4, Compression::kZstd};
+const auto kCodecs = {Compression::kGzip, Compression::kSnappy, Compression::kLz4,
+                      Compression::kZstd};
 
 }  // namespace
 
@@ -42,7 +43,8 @@ TEST_CASE("output over the cap is refused") {
 TEST_CASE("a stream that is cut off is refused at every length") {
   for (const Compression codec : kCodecs) {
     const Bytes packed = compress(codec, sample(1000).span(), INT32_MIN);
-    // The snappy framing has no end mark, so a cut between its blocks goes unseen; its header alone is such a cut.
+    // The snappy framing has no end mark, so a cut between its blocks goes unseen; its header alone
+    // is such a cut.
     const size_t from = codec == Compression::kSnappy ? 17 : 0;
     for (size_t size = from; size < packed.size(); ++size) {
       CHECK_FALSE(decompress(codec, packed.span().first(size), 1 << 20).has_value());

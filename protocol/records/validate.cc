@@ -11,11 +11,12 @@ namespace {
 
 constexpr int64_t kRecordFaultsMax = 100;
 
-// Reads the head of each record of a stream that arrives in pieces and skips the rest, so that checking a compressed
-// batch needs no memory for its content.
+// Reads the head of each record of a stream that arrives in pieces and skips the rest, so that
+// checking a compressed batch needs no memory for its content.
 class RecordScanner {
  public:
-  RecordScanner(const BatchView& batch, const ValidationRules& rules) : batch_(batch), rules_(rules) {}
+  RecordScanner(const BatchView& batch, const ValidationRules& rules)
+      : batch_(batch), rules_(rules) {}
 
   Result<> feed(std::span<const uint8_t> piece) {
     while (!piece.empty()) {
@@ -56,7 +57,8 @@ class RecordScanner {
   // Longest head: length 5, attributes 1, timestamp 10, offset 5, key length 5.
   static constexpr size_t kHeadMax = 26;
 
-  // Takes one record's head from the front of head_. Returns the bytes used, 0 when more are needed.
+  // Takes one record's head from the front of head_. Returns the bytes used, 0 when more are
+  // needed.
   Result<size_t> scan_head() {
     const uint8_t* begin = head_.data();
     const uint8_t* end = begin + held_;
@@ -100,7 +102,8 @@ class RecordScanner {
     } else if (rules_.timestamp_type == TimestampType::kCreateTime && timestamp != kNoTimestamp) {
       const int64_t behind = rules_.now_ms - timestamp;
       if (behind > rules_.timestamp_before_max_ms || -behind > rules_.timestamp_after_max_ms) {
-        fault(ErrorCode::kInvalidTimestamp, "its timestamp is out of the range that the topic allows");
+        fault(ErrorCode::kInvalidTimestamp,
+              "its timestamp is out of the range that the topic allows");
       }
     }
   }
@@ -146,7 +149,8 @@ Result<> check_header(const BatchView& batch, size_t size) {
     return fail(ErrorCode::kInvalidRecord, "a transactional batch needs a producer id");
   }
   if (batch.has_producer_id() && (batch.base_sequence() < 0 || batch.producer_epoch() < 0)) {
-    return fail(ErrorCode::kInvalidRecord, "a batch with a producer id needs a sequence and an epoch");
+    return fail(ErrorCode::kInvalidRecord,
+                "a batch with a producer id needs a sequence and an epoch");
   }
   return {};
 }
@@ -162,7 +166,8 @@ Result<> check_structure(const BatchView& batch) {
   }
 }
 
-Result<> scan_content(const BatchView& batch, const ValidationRules& rules, RecordScanner& scanner) {
+Result<> scan_content(const BatchView& batch, const ValidationRules& rules,
+                      RecordScanner& scanner) {
   if (batch.compression() == Compression::kNone) {
     TRY_VOID(check_structure(batch));
   }
@@ -171,7 +176,8 @@ Result<> scan_content(const BatchView& batch, const ValidationRules& rules, Reco
   return scanner.finish();
 }
 
-Result<Bytes> recompress(const BatchView& batch, const ValidationRules& rules, int64_t max_timestamp) {
+Result<Bytes> recompress(const BatchView& batch, const ValidationRules& rules,
+                         int64_t max_timestamp) {
   TRY(const Bytes plain, decompress(batch.compression(), batch.body(), rules.decompressed_max));
   const BatchOptions options{.compression = *rules.compression,
                              .timestamp_type = rules.timestamp_type,
@@ -182,8 +188,8 @@ Result<Bytes> recompress(const BatchView& batch, const ValidationRules& rules, i
   const Bytes body = *rules.compression == Compression::kNone
                          ? plain
                          : compress(*rules.compression, plain.span(), rules.compression_level);
-  return assemble_batch(options, batch.last_offset_delta(), batch.count(), batch.base_timestamp(), max_timestamp,
-                        body.span());
+  return assemble_batch(options, batch.last_offset_delta(), batch.count(), batch.base_timestamp(),
+                        max_timestamp, body.span());
 }
 
 Refusal refuse(Error error) { return {error.code, std::move(error.why), {}}; }
@@ -203,13 +209,16 @@ std::expected<Bytes, Refusal> validate_produced(Bytes bytes, const ValidationRul
     return std::unexpected(refuse(content.error()));
   }
   if (!scanner.faults().empty()) {
-    return std::unexpected(Refusal{scanner.fault_code(), "one or more records were refused", scanner.faults()});
+    return std::unexpected(
+        Refusal{scanner.fault_code(), "one or more records were refused", scanner.faults()});
   }
-  const int64_t max_timestamp =
-      rules.timestamp_type == TimestampType::kLogAppendTime ? rules.now_ms : scanner.max_timestamp();
+  const int64_t max_timestamp = rules.timestamp_type == TimestampType::kLogAppendTime
+                                    ? rules.now_ms
+                                    : scanner.max_timestamp();
   if (rules.compression && *rules.compression != batch->compression()) {
     auto copy = recompress(*batch, rules, max_timestamp);
-    return copy ? std::expected<Bytes, Refusal>(std::move(*copy)) : std::unexpected(refuse(copy.error()));
+    return copy ? std::expected<Bytes, Refusal>(std::move(*copy))
+                : std::unexpected(refuse(copy.error()));
   }
   patch_timestamp(bytes.mutable_data(), bytes.size(), rules.timestamp_type, max_timestamp);
   return bytes;

@@ -29,10 +29,11 @@ struct Refusal {
   std::vector<std::pair<int32_t, std::string>> records;
 };
 
-// Checks a client's batch down to its records and returns the bytes to append: the same slice, with timestamp type and
-// largest timestamp set in place, or a recompressed copy when the topic demands another codec. `batch` holds exactly
-// one batch. Errors as Kafka: CORRUPT_MESSAGE (CRC, truncated), INVALID_RECORD (structure, control batch, missing key),
-// INVALID_TIMESTAMP, RECORD_LIST_TOO_LARGE.
+// Checks a client's batch down to its records and returns the bytes to append: the same slice, with
+// timestamp type and largest timestamp set in place, or a recompressed copy when the topic demands
+// another codec. `batch` holds exactly one batch. Errors as Kafka: CORRUPT_MESSAGE (CRC,
+// truncated), INVALID_RECORD (structure, control batch, missing key), INVALID_TIMESTAMP,
+// RECORD_LIST_TOO_LARGE.
 std::expected<Bytes, Refusal> validate_produced(Bytes batch, const ValidationRules& rules);
 
 }  // namespace klamm::protocol

@@ -93,7 +93,8 @@ TEST_CASE("a count that the compressed content does not hold is refused") {
 
 TEST_CASE("a record's own lengths are checked") {
   Bytes batch = batch_of(1);
-  set(batch, kBatchHeaderSize + 5, 0x7E);  // a key of 63 bytes, where the record holds 1 and a value
+  set(batch, kBatchHeaderSize + 5,
+      0x7E);  // a key of 63 bytes, where the record holds 1 and a value
   CHECK(refusal(batch) == ErrorCode::kInvalidRecord);
 }
 
@@ -141,5 +142,6 @@ TEST_CASE("the topic's codec replaces the producer's") {
 TEST_CASE("content over the decompression limit is refused") {
   ValidationRules small = rules();
   small.decompressed_max = 1000;
-  CHECK(refusal(batch_of(100, {.compression = Compression::kZstd}), small) == ErrorCode::kRecordListTooLarge);
+  CHECK(refusal(batch_of(100, {.compression = Compression::kZstd}), small) ==
+        ErrorCode::kRecordListTooLarge);
 }

@@ -30,7 +30,8 @@ std::string with_underscores(std::string name) {
   return name;
 }
 
-Bytes partition_record(const Uuid& topic, int32_t index, const std::vector<int32_t>& replicas, const TopicDefaults& defaults) {
+Bytes partition_record(const Uuid& topic, int32_t index, const std::vector<int32_t>& replicas,
+                       const TopicDefaults& defaults) {
   protocol::PartitionRecord record;
   record.partition_id = index;
   record.topic_id = topic;
@@ -47,15 +48,18 @@ Bytes partition_record(const Uuid& topic, int32_t index, const std::vector<int32
 
 Result<> check_replicas(const MetadataImage& image, const std::vector<int32_t>& replicas) {
   if (replicas.empty()) {
-    return fail(ErrorCode::kInvalidReplicaAssignment, "The manual partition assignment includes an empty replica list.");
+    return fail(ErrorCode::kInvalidReplicaAssignment,
+                "The manual partition assignment includes an empty replica list.");
   }
   if (std::set<int32_t>(replicas.begin(), replicas.end()).size() != replicas.size()) {
-    return fail(ErrorCode::kInvalidReplicaAssignment, "The manual partition assignment includes a broker more than once.");
+    return fail(ErrorCode::kInvalidReplicaAssignment,
+                "The manual partition assignment includes a broker more than once.");
   }
   for (const int32_t id : replicas) {
     if (!image.brokers.contains(id)) {
       return fail(ErrorCode::kInvalidReplicaAssignment,
-                  "The manual partition assignment includes broker " + std::to_string(id) + ", but no such broker is registered.");
+                  "The manual partition assignment includes broker " + std::to_string(id) +
+                      ", but no such broker is registered.");
     }
   }
   return {};
@@ -70,15 +74,19 @@ std::vector<int32_t> place(const std::vector<int32_t>& brokers, int32_t index, s
   return replicas;
 }
 
-Result<std::vector<std::vector<int32_t>>> assign(const MetadataImage& image, const NewTopic& topic, const TopicDefaults& defaults) {
+Result<std::vector<std::vector<int32_t>>> assign(const MetadataImage& image, const NewTopic& topic,
+                                                 const TopicDefaults& defaults) {
   std::vector<std::vector<int32_t>> replicas;
   if (!topic.assignments.empty()) {
     if (topic.replication_factor != -1 || topic.partitions != -1) {
-      return fail(ErrorCode::kInvalidRequest, "A manual partition assignment was specified, but partitions or replication factor were not set to -1.");
+      return fail(ErrorCode::kInvalidRequest,
+                  "A manual partition assignment was specified, but partitions or replication "
+                  "factor were not set to -1.");
     }
     for (const auto& [index, brokers] : topic.assignments) {
       if (index != static_cast<int32_t>(replicas.size())) {
-        return fail(ErrorCode::kInvalidReplicaAssignment, "partitions should be a consecutive 0-based integer sequence");
+        return fail(ErrorCode::kInvalidReplicaAssignment,
+                    "partitions should be a consecutive 0-based integer sequence");
       }
       TRY_VOID(check_replicas(image, brokers));
       replicas.push_back(brokers);
@@ -86,22 +94,26 @@ Result<std::vector<std::vector<int32_t>>> assign(const MetadataImage& image, con
     return replicas;
   }
   if (topic.replication_factor < -1 || topic.replication_factor == 0) {
-    return fail(ErrorCode::kInvalidReplicationFactor, "Replication factor must be larger than 0, or -1 to use the default value.");
+    return fail(ErrorCode::kInvalidReplicationFactor,
+                "Replication factor must be larger than 0, or -1 to use the default value.");
   }
   if (topic.partitions < -1 || topic.partitions == 0) {
-    return fail(ErrorCode::kInvalidPartitions, "Number of partitions was set to an invalid non-positive value.");
+    return fail(ErrorCode::kInvalidPartitions,
+                "Number of partitions was set to an invalid non-positive value.");
   }
   const int32_t partitions = topic.partitions == -1 ? defaults.partitions : topic.partitions;
-  const auto factor = static_cast<size_t>(topic.replication_factor == -1 ? defaults.replication_factor : topic.replication_factor);
+  const auto factor = static_cast<size_t>(
+      topic.replication_factor == -1 ? defaults.replication_factor : topic.replication_factor);
   const auto brokers = usable_brokers(image);
   if (partitions > kPartitionsPerRequestMax) {
     return fail(ErrorCode::kPolicyViolation, "Excessively large number of partitions per request.");
   }
   if (factor > brokers.size()) {
-    return fail(ErrorCode::kInvalidReplicationFactor, "Unable to replicate the partition " + std::to_string(factor) +
-                                                          " time(s): The target replication factor of " + std::to_string(factor) +
-                                                          " cannot be reached because only " + std::to_string(brokers.size()) +
-                                                          " broker(s) are registered.");
+    return fail(ErrorCode::kInvalidReplicationFactor,
+                "Unable to replicate the partition " + std::to_string(factor) +
+                    " time(s): The target replication factor of " + std::to_string(factor) +
+                    " cannot be reached because only " + std::to_string(brokers.size()) +
+                    " broker(s) are registered.");
   }
   for (int32_t i = 0; i < partitions; ++i) {
     replicas.push_back(place(brokers, i, factor));
@@ -112,7 +124,9 @@ Result<std::vector<std::vector<int32_t>>> assign(const MetadataImage& image, con
 }  // namespace
 
 Result<> check_topic_name(const std::string& name) {
-  const auto invalid = [](const std::string& why) { return fail(ErrorCode::kInvalidTopicException, "Topic name is invalid: " + why); };
+  const auto invalid = [](const std::string& why) {
+    return fail(ErrorCode::kInvalidTopicException, "Topic name is invalid: " + why);
+  };
   if (name.empty()) {
     return invalid("the empty string is not allowed");
   }
@@ -120,19 +134,23 @@ Result<> check_topic_name(const std::string& name) {
     return invalid("'" + name + "' is not allowed");
   }
   if (name.size() > kNameMax) {
-    return invalid("the length of '" + name + "' is longer than the max allowed length " + std::to_string(kNameMax));
+    return invalid("the length of '" + name + "' is longer than the max allowed length " +
+                   std::to_string(kNameMax));
   }
   const bool legal = std::all_of(name.begin(), name.end(), [](unsigned char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+           c == '_' || c == '-';
   });
   if (!legal) {
-    return invalid("'" + name + "' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'");
+    return invalid(
+        "'" + name +
+        "' contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'");
   }
   return {};
 }
 
-Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& topic, const TopicDefaults& defaults,
-                                 storage::Random& random) {
+Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& topic,
+                                 const TopicDefaults& defaults, storage::Random& random) {
   TRY_VOID(check_topic_name(topic.name));
   if (image.topic(topic.name) != nullptr) {
     return fail(ErrorCode::kTopicAlreadyExists, "Topic '" + topic.name + "' already exists.");
@@ -141,7 +159,8 @@ Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& top
     const std::string mine = with_underscores(topic.name);
     for (const auto& [other, unused] : image.topics->by_name) {
       if (with_underscores(other) == mine) {
-        return fail(ErrorCode::kInvalidTopicException, "Topic '" + topic.name + "' collides with existing topic: " + other);
+        return fail(ErrorCode::kInvalidTopicException,
+                    "Topic '" + topic.name + "' collides with existing topic: " + other);
       }
     }
   }
@@ -163,7 +182,8 @@ Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& top
     change.records.push_back(to_record(config, 0));
   }
   for (int32_t i = 0; i < change.partitions; ++i) {
-    change.records.push_back(partition_record(change.id, i, replicas[static_cast<size_t>(i)], defaults));
+    change.records.push_back(
+        partition_record(change.id, i, replicas[static_cast<size_t>(i)], defaults));
   }
   return change;
 }
@@ -174,36 +194,43 @@ std::vector<Bytes> delete_topic(const TopicImage& topic) {
   return {to_record(record, 0)};
 }
 
-Result<std::vector<Bytes>> grow_topic(const MetadataImage& image, const TopicImage& topic, int32_t count,
-                                      const std::optional<std::vector<std::vector<int32_t>>>& assignments,
-                                      const TopicDefaults& defaults) {
+Result<std::vector<Bytes>> grow_topic(
+    const MetadataImage& image, const TopicImage& topic, int32_t count,
+    const std::optional<std::vector<std::vector<int32_t>>>& assignments,
+    const TopicDefaults& defaults) {
   const auto current = static_cast<int32_t>(topic.partitions.size());
   if (count == current) {
-    return fail(ErrorCode::kInvalidPartitions, "Topic already has " + std::to_string(current) + " partition(s).");
+    return fail(ErrorCode::kInvalidPartitions,
+                "Topic already has " + std::to_string(current) + " partition(s).");
   }
   if (count < current) {
-    return fail(ErrorCode::kInvalidPartitions, "The topic " + topic.name + " currently has " + std::to_string(current) +
-                                                   " partition(s); " + std::to_string(count) + " would not be an increase.");
+    return fail(ErrorCode::kInvalidPartitions,
+                "The topic " + topic.name + " currently has " + std::to_string(current) +
+                    " partition(s); " + std::to_string(count) + " would not be an increase.");
   }
   if (count - current > kPartitionsPerRequestMax) {
     return fail(ErrorCode::kPolicyViolation, "Excessively large number of partitions per request.");
   }
   const size_t factor = topic.partitions.begin()->second.replicas.size();
   if (assignments && static_cast<int32_t>(assignments->size()) != count - current) {
-    return fail(ErrorCode::kInvalidReplicaAssignment, "Attempted to add " + std::to_string(count - current) +
-                                                          " additional partition(s), but only " +
-                                                          std::to_string(assignments->size()) + " assignment(s) were specified.");
+    return fail(ErrorCode::kInvalidReplicaAssignment,
+                "Attempted to add " + std::to_string(count - current) +
+                    " additional partition(s), but only " + std::to_string(assignments->size()) +
+                    " assignment(s) were specified.");
   }
   const auto brokers = usable_brokers(image);
   if (brokers.size() < factor) {
-    return fail(ErrorCode::kInvalidReplicationFactor, "Not enough brokers are registered for the topic's replication factor.");
+    return fail(ErrorCode::kInvalidReplicationFactor,
+                "Not enough brokers are registered for the topic's replication factor.");
   }
   std::vector<Bytes> records;
   for (int32_t i = current; i < count; ++i) {
-    const auto replicas = assignments ? (*assignments)[static_cast<size_t>(i - current)] : place(brokers, i, factor);
+    const auto replicas =
+        assignments ? (*assignments)[static_cast<size_t>(i - current)] : place(brokers, i, factor);
     TRY_VOID(check_replicas(image, replicas));
     if (replicas.size() != factor) {
-      return fail(ErrorCode::kInvalidReplicaAssignment, "The manual partition assignment has another replication factor than the topic.");
+      return fail(ErrorCode::kInvalidReplicaAssignment,
+                  "The manual partition assignment has another replication factor than the topic.");
     }
     records.push_back(partition_record(topic.id, i, replicas, defaults));
   }

@@ -37,7 +37,9 @@ MetadataImage with_topic(const NewTopic& topic) {
 TEST_CASE("topic names are Kafka's") {
   CHECK(check_topic_name("a.b_c-1").has_value());
   CHECK(check_topic_name(std::string(249, 'a')).has_value());
-  for (const std::string& name : {std::string(), std::string("."), std::string(".."), std::string("a/b"), std::string("\xC3\xA4"), std::string(250, 'a')}) {
+  for (const std::string& name :
+       {std::string(), std::string("."), std::string(".."), std::string("a/b"),
+        std::string("\xC3\xA4"), std::string(250, 'a')}) {
     CHECK(check_topic_name(name).error().code == ErrorCode::kInvalidTopicException);
   }
 }
@@ -54,9 +56,11 @@ TEST_CASE("impossible wishes get Kafka's error codes") {
   CHECK(create({.name = "t", .partitions = -5}) == ErrorCode::kInvalidPartitions);
   CHECK(create({.name = "t", .replication_factor = 0}) == ErrorCode::kInvalidReplicationFactor);
   CHECK(create({.name = "t", .replication_factor = 3}) == ErrorCode::kInvalidReplicationFactor);
-  CHECK(create({.name = "t", .partitions = 1, .assignments = {{0, {1}}}}) == ErrorCode::kInvalidRequest);
+  CHECK(create({.name = "t", .partitions = 1, .assignments = {{0, {1}}}}) ==
+        ErrorCode::kInvalidRequest);
   CHECK(create({.name = "t", .assignments = {{1, {1}}}}) == ErrorCode::kInvalidReplicaAssignment);
-  CHECK(create({.name = "t", .assignments = {{0, {1, 1}}}}) == ErrorCode::kInvalidReplicaAssignment);
+  CHECK(create({.name = "t", .assignments = {{0, {1, 1}}}}) ==
+        ErrorCode::kInvalidReplicaAssignment);
   CHECK(create({.name = "t", .assignments = {{0, {7}}}}) == ErrorCode::kInvalidReplicaAssignment);
   CHECK(create({.name = "t", .assignments = {{0, {2}}}}) == ErrorCode::kNone);
 }

@@ -23,7 +23,8 @@ template <class R>
 Result<R> decode(Reader& in, int16_t version) {
   R record;
   if (version < R::kVersionMin || version > R::kVersionMax) {
-    return fail(ErrorCode::kCorruptMessage, std::string(R::kName) + " has a version that this release does not know");
+    return fail(ErrorCode::kCorruptMessage,
+                std::string(R::kName) + " has a version that this release does not know");
   }
   record.decode(in, version);
   if (!in.ok()) {
@@ -148,8 +149,10 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
     }
     case ConfigRecord::kKey: {
       TRY(const auto record, decode<ConfigRecord>(in, version));
-      auto& entries = configs()[{static_cast<ConfigResource>(record.resource_type), record.resource_name}];
-      record.value ? (void)(entries[record.name] = *record.value) : (void)entries.erase(record.name);
+      auto& entries =
+          configs()[{static_cast<ConfigResource>(record.resource_type), record.resource_name}];
+      record.value ? (void)(entries[record.name] = *record.value)
+                   : (void)entries.erase(record.name);
       return {};
     }
     case FeatureLevelRecord::kKey: {
@@ -162,8 +165,7 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
       image_.next_producer_id = record.next_producer_id;
       return {};
     }
-    default:
-      return dispatch_topic(type, in, version);
+    default: return dispatch_topic(type, in, version);
   }
 }
 
@@ -216,8 +218,7 @@ Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
       change(topic->partitions[record.partition_id], record);
       return {};
     }
-    default:
-      return {};
+    default: return {};
   }
 }
 

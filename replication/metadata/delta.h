@@ -1,5 +1,6 @@
 #pragma once
-// Records in, image out. This is the only code that changes metadata: a live change and a restart go the same way.
+// Records in, image out. This is the only code that changes metadata: a live change and a restart
+// go the same way.
 #include <span>
 
 #include "protocol/base/bytes.h"
@@ -25,8 +26,8 @@ class Delta {
  public:
   explicit Delta(const MetadataImage& base) : image_(base) {}
 
-  // CORRUPT_MESSAGE when the record is malformed or names what does not exist. Types that have no meaning for this
-  // node are skipped.
+  // CORRUPT_MESSAGE when the record is malformed or names what does not exist. Types that have no
+  // meaning for this node are skipped.
   Result<> apply(const Bytes& record, int64_t offset, int32_t epoch);
   ImagePtr build();
 

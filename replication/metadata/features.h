@@ -1,5 +1,6 @@
 #pragma once
-// The features of the cluster that this release knows, the levels it can run at, and the level of a new cluster.
+// The features of the cluster that this release knows, the levels it can run at, and the level of a
+// new cluster.
 #include <cstdint>
 
 namespace klamm::replication {
@@ -11,10 +12,12 @@ struct Feature {
   int16_t level_new;  // 0: a new cluster has no record of it
 };
 
-// metadata.version 33 is 4.4-IV2. kraft.version lives in control records, and a static quorum is formatted without it.
+// metadata.version 33 is 4.4-IV2. kraft.version lives in control records, and a static quorum is
+// formatted without it.
 inline constexpr Feature kFeatures[] = {
-    {"metadata.version", 7, 33, 33}, {"eligible.leader.replicas.version", 0, 1, 1}, {"group.version", 0, 1, 1},
-    {"kraft.version", 0, 1, 0},      {"share.version", 0, 2, 2},                    {"streams.version", 0, 1, 1},
+    {"metadata.version", 7, 33, 33}, {"eligible.leader.replicas.version", 0, 1, 1},
+    {"group.version", 0, 1, 1},      {"kraft.version", 0, 1, 0},
+    {"share.version", 0, 2, 2},      {"streams.version", 0, 1, 1},
     {"transaction.version", 0, 2, 2}};
 
 }  // namespace klamm::replication

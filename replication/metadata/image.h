@@ -1,6 +1,6 @@
 #pragma once
-// The cluster's metadata as an immutable image. Readers hold a pointer to an image and never a lock; a change makes a
-// new image that shares what did not change.
+// The cluster's metadata as an immutable image. Readers hold a pointer to an image and never a
+// lock; a change makes a new image that shares what did not change.
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -54,7 +54,14 @@ struct BrokerImage {
 };
 
 // Resource types of ConfigRecord and DescribeConfigs.
-enum class ConfigResource : int8_t { kUnknown = 0, kTopic = 2, kBroker = 4, kBrokerLogger = 8, kClientMetrics = 16, kGroup = 32 };
+enum class ConfigResource : int8_t {
+  kUnknown = 0,
+  kTopic = 2,
+  kBroker = 4,
+  kBrokerLogger = 8,
+  kClientMetrics = 16,
+  kGroup = 32
+};
 using ConfigEntries = std::map<std::string, std::string>;
 using ConfigsImage = std::map<std::pair<ConfigResource, std::string>, ConfigEntries>;
 

@@ -14,8 +14,10 @@ ErrorCode Partition::check_epoch(int32_t requested) const {
 Result<storage::AppendInfo> Partition::append(protocol::Bytes batch, int16_t acks, int64_t now_ms) {
   const auto min_isr = static_cast<size_t>(log_->config().min_insync_replicas);
   if (acks == -1 && isr_size_ < min_isr) {
-    return fail(ErrorCode::kNotEnoughReplicas, "The size of the current ISR is insufficient to satisfy the min.isr requirement of " +
-                                                   std::to_string(min_isr) + " for partition " + id_.directory());
+    return fail(
+        ErrorCode::kNotEnoughReplicas,
+        "The size of the current ISR is insufficient to satisfy the min.isr requirement of " +
+            std::to_string(min_isr) + " for partition " + id_.directory());
   }
   TRY(const auto info, log_->append_as_leader(std::move(batch), leader_epoch_, now_ms));
   if (!info.duplicate) {

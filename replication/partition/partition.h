@@ -1,6 +1,6 @@
 #pragma once
-// A partition of which this node is the leader: the log, the leader epoch and the high watermark, and those who wait
-// for the high watermark to move.
+// A partition of which this node is the leader: the log, the leader epoch and the high watermark,
+// and those who wait for the high watermark to move.
 #include <functional>
 #include <memory>
 #include <vector>
@@ -31,14 +31,17 @@ class Partition {
   int32_t leader_epoch() const { return leader_epoch_; }
   int64_t high_watermark() const { return high_watermark_; }
   // Up to where read_committed consumers may read.
-  int64_t last_stable_offset() const { return std::min(high_watermark_, log_->first_unstable_offset()); }
+  int64_t last_stable_offset() const {
+    return std::min(high_watermark_, log_->first_unstable_offset());
+  }
 
   // Takes over what the image says of this partition.
   void update(const PartitionImage& image) {
     leader_epoch_ = image.leader_epoch;
     isr_size_ = image.isr.size();
   }
-  // FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH when the requester's epoch (-1: does not say) is not the leader's.
+  // FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH when the requester's epoch (-1: does not say) is
+  // not the leader's.
   ErrorCode check_epoch(int32_t requested) const;
   // Appends a validated batch. NOT_ENOUGH_REPLICAS when `acks` is -1 and the ISR is too small.
   Result<storage::AppendInfo> append(protocol::Bytes batch, int16_t acks, int64_t now_ms);

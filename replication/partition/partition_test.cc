@@ -35,7 +35,8 @@ TEST_CASE("acks=all needs the minimum in-sync replicas, acks=1 does not") {
   storage::SimDisk disk;
   Partition partition = make(disk, {.min_insync_replicas = 2});
   partition.update({.replicas = {1}, .isr = {1}});
-  CHECK(partition.append(storage::make_batch(1, 1), -1, 1).error().code == ErrorCode::kNotEnoughReplicas);
+  CHECK(partition.append(storage::make_batch(1, 1), -1, 1).error().code ==
+        ErrorCode::kNotEnoughReplicas);
   CHECK(partition.append(storage::make_batch(1, 1), 1, 1).has_value());
 }
 

@@ -28,7 +28,8 @@ constexpr int16_t kSnapshotFooter = 4;
 constexpr int16_t kVoters = 6;
 
 template <class R>
-Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t epoch, int64_t now_ms) {
+Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t epoch,
+                    int64_t now_ms) {
   Writer key;
   key.fixed<int16_t>(0);
   key.fixed(type);
@@ -39,7 +40,8 @@ Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t 
   return builder.build();
 }
 
-Bytes data_batch(const std::vector<Bytes>& records, int64_t base_offset, int32_t epoch, int64_t now_ms) {
+Bytes data_batch(const std::vector<Bytes>& records, int64_t base_offset, int32_t epoch,
+                 int64_t now_ms) {
   BatchBuilder builder({.base_offset = base_offset, .leader_epoch = epoch});
   for (const Bytes& record : records) {
     builder.add(now_ms, std::nullopt, record.span());
@@ -90,7 +92,8 @@ std::optional<std::pair<int64_t, int32_t>> parse_snapshot_name(const std::string
 
 }  // namespace
 
-Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage::Clock& clock, const QuorumOptions& options) {
+Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage::Clock& clock,
+                                             const QuorumOptions& options) {
   std::unique_ptr<Quorum> quorum(new Quorum(disk, clock, options));
   TRY_VOID(disk.make_dirs(options.folder));
   if (!disk.exists(quorum->path("partition.metadata"))) {
@@ -99,7 +102,8 @@ Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage:
   storage::LogConfig config;
   config.retention_ms = -1;
   config.max_message_bytes = 8 << 20;
-  TRY(quorum->log_, storage::Log::open(disk, options.folder, config, {.clean = options.clean, .now_ms = clock.wall_ms()}));
+  TRY(quorum->log_, storage::Log::open(disk, options.folder, config,
+                                       {.clean = options.clean, .now_ms = clock.wall_ms()}));
   TRY_VOID(quorum->replay());
   TRY_VOID(quorum->elect());
   return quorum;
@@ -111,13 +115,15 @@ Result<> Quorum::format() {
   const std::vector<Bytes> features = feature_records();
   const Bytes header = control_batch(kSnapshotHeader, SnapshotHeaderRecord{}, 0, 0, now);
   const Bytes data = data_batch(features, 1, 0, now);
-  const Bytes footer = control_batch(kSnapshotFooter, SnapshotFooterRecord{}, 1 + static_cast<int64_t>(features.size()), 0, now);
+  const Bytes footer = control_batch(kSnapshotFooter, SnapshotFooterRecord{},
+                                     1 + static_cast<int64_t>(features.size()), 0, now);
   std::string content;
   for (const Bytes* batch : {&header, &data, &footer}) {
     content += batch->view();
   }
   TRY_VOID(disk_.replace_file(path("00000000000000000000-0000000000.checkpoint"), content));
-  return disk_.replace_file(path("partition.metadata"), storage::format_partition_metadata(kMetadataTopicId));
+  return disk_.replace_file(path("partition.metadata"),
+                            storage::format_partition_metadata(kMetadataTopicId));
 }
 
 Result<> Quorum::replay() {
@@ -137,10 +143,11 @@ Result<> Quorum::replay() {
   }
   Delta delta(*image_);
   Result<> status;
-  TRY_VOID(log_->visit(std::max<int64_t>(newest.first, log_->start_offset()), [&](const BatchView& batch) {
-    status = replay_batch(delta, batch);
-    return status.has_value();
-  }));
+  TRY_VOID(log_->visit(std::max<int64_t>(newest.first, log_->start_offset()),
+                       [&](const BatchView& batch) {
+                         status = replay_batch(delta, batch);
+                         return status.has_value();
+                       }));
   TRY_VOID(std::move(status));
   image_ = delta.build();
   return {};
@@ -173,21 +180,24 @@ Result<> Quorum::replay_batch(Delta& delta, const BatchView& batch) {
     if (batch.is_control()) {
       TRY_VOID(check_voters(*record));
     } else if (record->value) {
-      TRY_VOID(delta.apply(Bytes::copy_of(*record->value), batch.base_offset() + record->offset_delta, batch.leader_epoch()));
+      TRY_VOID(delta.apply(Bytes::copy_of(*record->value),
+                           batch.base_offset() + record->offset_delta, batch.leader_epoch()));
     }
   }
 }
 
 Result<> Quorum::check_voters(const RecordView& record) {
-  if (!record.key || record.key->size() < 4 || load<int16_t>(record.key->data() + 2) != kVoters || !record.value) {
+  if (!record.key || record.key->size() < 4 || load<int16_t>(record.key->data() + 2) != kVoters ||
+      !record.value) {
     return {};
   }
   Reader in(Bytes::copy_of(*record.value));
   VotersRecord voters;
   voters.decode(in, 0);
   if (!in.ok() || voters.voters.size() != 1 || voters.voters[0].voter_id != options_.node_id) {
-    return fail(ErrorCode::kKafkaStorageError, "the metadata quorum on disk has other voters than node " +
-                                                   std::to_string(options_.node_id) + "; this version runs a quorum of one");
+    return fail(ErrorCode::kKafkaStorageError,
+                "the metadata quorum on disk has other voters than node " +
+                    std::to_string(options_.node_id) + "; this version runs a quorum of one");
   }
   return {};
 }
@@ -203,7 +213,7 @@ Result<> Quorum::elect() {
     epoch_ = std::max(epoch_, state.value("leaderEpoch", 0));
   } else {
     const auto voters = nlohmann::ordered_json::array({{{"voterId", options_.node_id}}});
-    state = {{"clusterId", ""}, {"leaderId", -1}, {"leaderEpoch", 0}, {"votedId", -1},
+    state = {{"clusterId", ""},    {"leaderId", -1},          {"leaderEpoch", 0}, {"votedId", -1},
              {"appliedOffset", 0}, {"currentVoters", voters}, {"data_version", 0}};
   }
   ++epoch_;
@@ -228,7 +238,8 @@ Result<> Quorum::append_leader_change() {
   message.voters.push_back({.voter_id = options_.node_id});
   message.granting_voters = message.voters;
   const int64_t now = clock_.wall_ms();
-  TRY(const auto info, log_->append_as_leader(control_batch(kLeaderChange, message, 0, epoch_, now), epoch_, now, false));
+  TRY(const auto info, log_->append_as_leader(control_batch(kLeaderChange, message, 0, epoch_, now),
+                                              epoch_, now, false));
   (void)info;
   return log_->flush();
 }
@@ -243,7 +254,8 @@ Result<int64_t> Quorum::append(const std::vector<Bytes>& records) {
   for (size_t i = 0; i < records.size(); ++i) {
     TRY_VOID(delta.apply(records[i], base + static_cast<int64_t>(i), epoch_));
   }
-  TRY(const auto info, log_->append_as_leader(data_batch(records, 0, epoch_, now), epoch_, now, false));
+  TRY(const auto info,
+      log_->append_as_leader(data_batch(records, 0, epoch_, now), epoch_, now, false));
   (void)info;
   TRY_VOID(log_->flush());
   const ImagePtr before = std::exchange(image_, delta.build());

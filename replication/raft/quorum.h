@@ -1,7 +1,7 @@
 #pragma once
-// The metadata quorum of one voter: the log `__cluster_metadata-0` with its election state and snapshots, and the
-// image that replaying it gives. Every start is an election that this node wins; every append is committed once it is
-// on the medium. Blocking; called by one shard.
+// The metadata quorum of one voter: the log `__cluster_metadata-0` with its election state and
+// snapshots, and the image that replaying it gives. Every start is an election that this node wins;
+// every append is committed once it is on the medium. Blocking; called by one shard.
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,20 +23,24 @@ struct QuorumOptions {
 
 class Quorum {
  public:
-  // Opens the metadata log, formatting an empty folder with the features of the release, and takes leadership in a new
-  // epoch. KAFKA_STORAGE_ERROR when the disk fails or the voters on disk are not this node alone.
-  static Result<std::unique_ptr<Quorum>> open(storage::Disk& disk, const storage::Clock& clock, const QuorumOptions& options);
+  // Opens the metadata log, formatting an empty folder with the features of the release, and takes
+  // leadership in a new epoch. KAFKA_STORAGE_ERROR when the disk fails or the voters on disk are
+  // not this node alone.
+  static Result<std::unique_ptr<Quorum>> open(storage::Disk& disk, const storage::Clock& clock,
+                                              const QuorumOptions& options);
 
   const ImagePtr& image() const { return image_; }
   int32_t epoch() const { return epoch_; }
   // The offset that the next record will get.
   int64_t end_offset() const { return log_->end_offset(); }
 
-  // Appends the records as one atomic batch, makes them durable, applies them and tells the observer. Returns the
-  // offset of the first. An empty list changes nothing.
+  // Appends the records as one atomic batch, makes them durable, applies them and tells the
+  // observer. Returns the offset of the first. An empty list changes nothing.
   Result<int64_t> append(const std::vector<Bytes>& records);
   // Called with every new image, and the one before.
-  void observe(std::function<void(const ImagePtr& before, const ImagePtr& now)> observer) { observer_ = std::move(observer); }
+  void observe(std::function<void(const ImagePtr& before, const ImagePtr& now)> observer) {
+    observer_ = std::move(observer);
+  }
   Result<> close() { return log_->close(); }
 
  private:

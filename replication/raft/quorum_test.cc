@@ -12,7 +12,8 @@ namespace {
 
 Result<std::unique_ptr<Quorum>> open(storage::Disk& disk, bool clean = false) {
   static storage::SimClock clock;
-  return Quorum::open(disk, clock, {.folder = "/d/__cluster_metadata-0", .node_id = 1, .clean = clean});
+  return Quorum::open(disk, clock,
+                      {.folder = "/d/__cluster_metadata-0", .node_id = 1, .clean = clean});
 }
 
 Bytes topic(const std::string& name, uint64_t id) {
@@ -32,8 +33,9 @@ TEST_CASE("an empty folder is formatted and starts with the features of the rele
   CHECK((*quorum)->image()->config(ConfigResource::kBroker, "").at("min.insync.replicas") == "1");
   CHECK(disk.exists("/d/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"));
   // The same form as the reference's, byte for byte.
-  CHECK(*disk.read_file("/d/__cluster_metadata-0/quorum-state") ==
-        R"({"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1}],"data_version":0})");
+  CHECK(
+      *disk.read_file("/d/__cluster_metadata-0/quorum-state") ==
+      R"({"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1}],"data_version":0})");
 }
 
 TEST_CASE("every start is a new epoch, and the image comes back from the log") {

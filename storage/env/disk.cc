@@ -11,7 +11,8 @@ Result<std::string> Disk::read_file(const std::string& path) {
   TRY(const auto file, open(path, OpenMode::kRead));
   TRY(const uint64_t size, file->size());
   std::string content(size, '\0');
-  TRY(const size_t got, file->read_at(0, {reinterpret_cast<uint8_t*>(content.data()), content.size()}));
+  TRY(const size_t got,
+      file->read_at(0, {reinterpret_cast<uint8_t*>(content.data()), content.size()}));
   content.resize(got);
   return content;
 }

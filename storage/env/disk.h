@@ -1,6 +1,7 @@
 #pragma once
-// The port through which everything below broker/net meets files. Paths are plain strings with '/'. All calls block.
-// Errors carry KAFKA_STORAGE_ERROR, or UNKNOWN_SERVER_ERROR with the reason "no such file" where that is the case.
+// The port through which everything below broker/net meets files. Paths are plain strings with '/'.
+// All calls block. Errors carry KAFKA_STORAGE_ERROR, or UNKNOWN_SERVER_ERROR with the reason "no
+// such file" where that is the case.
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -13,12 +14,13 @@
 
 namespace klamm::storage {
 
-// An open file. Reading and writing go by position; there is no cursor. Dropping the last reference closes it; a file
-// that was removed or renamed meanwhile stays readable through its open references.
+// An open file. Reading and writing go by position; there is no cursor. Dropping the last reference
+// closes it; a file that was removed or renamed meanwhile stays readable through its open
+// references.
 class File : public protocol::ByteSource {
  public:
-  // Writes all parts back to back at `position`, in one call where the system can. After an error the content between
-  // `position` and the end of the parts is undefined.
+  // Writes all parts back to back at `position`, in one call where the system can. After an error
+  // the content between `position` and the end of the parts is undefined.
   virtual Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) = 0;
   virtual Result<> truncate(uint64_t size) = 0;
   // Content and size are on the medium when this returns.
@@ -45,7 +47,7 @@ class Disk {
   virtual ~Disk() = default;
   virtual Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) = 0;
   virtual Result<> rename(const std::string& from, const std::string& to) = 0;  // replaces `to`
-  virtual Result<> remove(const std::string& path) = 0;                         // a missing file is no error
+  virtual Result<> remove(const std::string& path) = 0;  // a missing file is no error
   virtual Result<> remove_tree(const std::string& path) = 0;
   virtual Result<> make_dirs(const std::string& path) = 0;
   // Names of the entries, sorted; directories end with '/'.

@@ -19,7 +19,8 @@ namespace {
 
 std::unexpected<Error> system_error(const std::string& what) {
   const int number = errno;
-  const ErrorCode code = number == ENOENT ? ErrorCode::kUnknownServerError : ErrorCode::kKafkaStorageError;
+  const ErrorCode code =
+      number == ENOENT ? ErrorCode::kUnknownServerError : ErrorCode::kKafkaStorageError;
   return fail(code, what + ": " + std::strerror(number));
 }
 
@@ -31,7 +32,8 @@ class PosixFile : public File {
   Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const override {
     size_t done = 0;
     while (done < into.size()) {
-      const ssize_t got = ::pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(position + done));
+      const ssize_t got =
+          ::pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(position + done));
       if (got < 0 && errno != EINTR) {
         return system_error("read " + path_);
       }
@@ -73,18 +75,21 @@ class PosixFile : public File {
     return {};
   }
   Result<uint64_t> size() const override {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd_, &status) != 0) {
       return system_error("stat " + path_);
     }
     return static_cast<uint64_t>(status.st_size);
   }
-  void reserve(uint64_t size) override { (void)::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size)); }
+  void reserve(uint64_t size) override {
+    (void)::fallocate(fd_, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(size));
+  }
 
  private:
   Result<> write_vectors(uint64_t position, iovec* vectors, size_t count, size_t total) {
     while (total > 0) {
-      const ssize_t put = ::pwritev(fd_, vectors, static_cast<int>(count), static_cast<off_t>(position));
+      const ssize_t put =
+          ::pwritev(fd_, vectors, static_cast<int>(count), static_cast<off_t>(position));
       if (put < 0) {
         if (errno == EINTR) {
           continue;
@@ -128,7 +133,9 @@ class PosixDisk : public Disk {
  public:
   Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override {
     int flags = O_CLOEXEC | (mode == OpenMode::kRead ? O_RDONLY : O_RDWR);
-    flags |= mode == OpenMode::kCreate ? O_CREAT : mode == OpenMode::kCreateTruncated ? O_CREAT | O_TRUNC : 0;
+    flags |= mode == OpenMode::kCreate            ? O_CREAT
+             : mode == OpenMode::kCreateTruncated ? O_CREAT | O_TRUNC
+                                                  : 0;
     const int fd = ::open(path.c_str(), flags, 0644);
     if (fd < 0) {
       return system_error("open " + path);
@@ -139,17 +146,20 @@ class PosixDisk : public Disk {
     return ::rename(from.c_str(), to.c_str()) == 0 ? Result<>() : system_error("rename " + from);
   }
   Result<> remove(const std::string& path) override {
-    return ::unlink(path.c_str()) == 0 || errno == ENOENT ? Result<>() : system_error("remove " + path);
+    return ::unlink(path.c_str()) == 0 || errno == ENOENT ? Result<>()
+                                                          : system_error("remove " + path);
   }
   Result<> remove_tree(const std::string& path) override {
     std::error_code error;
     std::filesystem::remove_all(path, error);
-    return error ? fail(ErrorCode::kKafkaStorageError, "remove " + path + ": " + error.message()) : Result<>();
+    return error ? fail(ErrorCode::kKafkaStorageError, "remove " + path + ": " + error.message())
+                 : Result<>();
   }
   Result<> make_dirs(const std::string& path) override {
     std::error_code error;
     std::filesystem::create_directories(path, error);
-    return error ? fail(ErrorCode::kKafkaStorageError, "create " + path + ": " + error.message()) : Result<>();
+    return error ? fail(ErrorCode::kKafkaStorageError, "create " + path + ": " + error.message())
+                 : Result<>();
   }
   Result<std::vector<std::string>> list(const std::string& folder) override {
     std::error_code error;
@@ -179,12 +189,13 @@ class PosixDisk : public Disk {
       return system_error("open " + path);
     }
     // The reference locks with fcntl; both kinds of program must see each other's lock.
-    struct flock region {};
+    struct flock region{};
     region.l_type = F_WRLCK;
     region.l_whence = SEEK_SET;
     if (::fcntl(fd, F_SETLK, &region) != 0) {
       ::close(fd);
-      return fail(ErrorCode::kKafkaStorageError, path + " is locked: another process uses this directory");
+      return fail(ErrorCode::kKafkaStorageError,
+                  path + " is locked: another process uses this directory");
     }
     return std::make_unique<PosixLock>(fd, path);
   }
@@ -193,11 +204,13 @@ class PosixDisk : public Disk {
 class PosixClock : public Clock {
  public:
   int64_t wall_ms() const override {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch())
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
         .count();
   }
   int64_t monotonic_ms() const override {
-    return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
         .count();
   }
 };

@@ -7,7 +7,8 @@ namespace klamm::storage {
 
 class SimFile : public File {
  public:
-  SimFile(SimDisk& disk, std::shared_ptr<SimDisk::Inode> inode) : disk_(disk), inode_(std::move(inode)) {}
+  SimFile(SimDisk& disk, std::shared_ptr<SimDisk::Inode> inode)
+      : disk_(disk), inode_(std::move(inode)) {}
 
   Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const override {
     const auto& content = inode_->content;
@@ -61,7 +62,8 @@ void SimDisk::apply(std::vector<uint8_t>& content, const Write& write) {
     return;
   }
   content.resize(std::max<size_t>(content.size(), write.position + write.bytes.size()));
-  std::copy(write.bytes.begin(), write.bytes.end(), content.begin() + static_cast<ptrdiff_t>(write.position));
+  std::copy(write.bytes.begin(), write.bytes.end(),
+            content.begin() + static_cast<ptrdiff_t>(write.position));
 }
 
 Result<> SimDisk::change(const char* what) {
@@ -119,7 +121,9 @@ Result<> SimDisk::remove(const std::string& path) {
 Result<> SimDisk::remove_tree(const std::string& path) {
   TRY_VOID(change("remove"));
   std::erase_if(names_, [&](const auto& entry) { return entry.first.starts_with(path + "/"); });
-  std::erase_if(folders_, [&](const auto& entry) { return entry.first == path || entry.first.starts_with(path + "/"); });
+  std::erase_if(folders_, [&](const auto& entry) {
+    return entry.first == path || entry.first.starts_with(path + "/");
+  });
   return {};
 }
 
@@ -135,7 +139,8 @@ Result<std::vector<std::string>> SimDisk::list(const std::string& folder) {
     if (path.starts_with(prefix)) {
       const std::string rest = path.substr(prefix.size());
       const size_t slash = rest.find('/');
-      found.insert(slash != std::string::npos ? rest.substr(0, slash + 1) : rest + (is_folder ? "/" : ""));
+      found.insert(slash != std::string::npos ? rest.substr(0, slash + 1)
+                                              : rest + (is_folder ? "/" : ""));
     }
   };
   for (const auto& [path, inode] : names_) {
@@ -147,7 +152,9 @@ Result<std::vector<std::string>> SimDisk::list(const std::string& folder) {
   return std::vector<std::string>(found.begin(), found.end());
 }
 
-bool SimDisk::exists(const std::string& path) { return names_.contains(path) || folders_.contains(path); }
+bool SimDisk::exists(const std::string& path) {
+  return names_.contains(path) || folders_.contains(path);
+}
 
 Result<> SimDisk::sync_dir(const std::string& folder) {
   TRY_VOID(change("sync of a folder"));
@@ -161,12 +168,15 @@ Result<> SimDisk::sync_dir(const std::string& folder) {
   return {};
 }
 
-Result<std::unique_ptr<DiskLock>> SimDisk::lock(const std::string&) { return std::make_unique<DiskLock>(); }
+Result<std::unique_ptr<DiskLock>> SimDisk::lock(const std::string&) {
+  return std::make_unique<DiskLock>();
+}
 
 void SimDisk::cut_power() {
   names_ = durable_names_;
   for (auto& [name, inode] : names_) {
-    // Writes that never reached the medium leave the durable content with some of them applied, whole or in part.
+    // Writes that never reached the medium leave the durable content with some of them applied,
+    // whole or in part.
     std::vector<uint8_t> content = inode->durable;
     for (Write write : inode->unsynced) {
       const uint64_t fate = random_.next() % 4;

@@ -3,11 +3,14 @@
 //
 // Fault model:
 //  - A killed process loses nothing: what write_at returned for is there (the page cache survives).
-//  - A power cut loses unsynced writes. Each write since the last sync() of its file survives whole, in part (torn at
-//    any byte) or not at all, independently of the others, so later writes may survive earlier ones. A size change
-//    survives only as far as a surviving write reaches.
-//  - Created, renamed and removed names are kept by a power cut only after sync_dir() of their folder.
-//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with nothing or (for a write)
+//  - A power cut loses unsynced writes. Each write since the last sync() of its file survives
+//  whole, in part (torn at
+//    any byte) or not at all, independently of the others, so later writes may survive earlier
+//    ones. A size change survives only as far as a surviving write reaches.
+//  - Created, renamed and removed names are kept by a power cut only after sync_dir() of their
+//  folder.
+//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with
+//  nothing or (for a write)
 //    a part of its effect.
 // Not modelled yet: bit rot, a sync that lies.
 #include <cstdint>

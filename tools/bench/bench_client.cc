@@ -1,5 +1,5 @@
-// The load of tools/bench: plain blocking sockets and batches made beforehand, so that the client costs little and the
-// same for both brokers. Prints one line of numbers for each mode.
+// The load of tools/bench: plain blocking sockets and batches made beforehand, so that the client
+// costs little and the same for both brokers. Prints one line of numbers for each mode.
 //
 //   bench_client produce  PORT TOPIC PARTITIONS ACKS MEGABYTES BATCH_BYTES RECORD_BYTES
 //   bench_client fetch    PORT TOPIC PARTITIONS
@@ -39,7 +39,9 @@ using Clock = std::chrono::steady_clock;
   std::exit(1);
 }
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 class Connection {
  public:
@@ -126,14 +128,17 @@ Response answer(Connection& connection, int16_t version) {
 }
 
 int64_t now_ms() {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 Bytes make_batch(size_t batch_bytes, size_t record_bytes) {
   BatchBuilder builder({});
   const std::string value(record_bytes, 'v');
   for (size_t size = 0; size < batch_bytes; size += record_bytes) {
-    builder.add(now_ms(), std::nullopt, std::span(reinterpret_cast<const uint8_t*>(value.data()), value.size()));
+    builder.add(now_ms(), std::nullopt,
+                std::span(reinterpret_cast<const uint8_t*>(value.data()), value.size()));
   }
   return builder.build();
 }
@@ -142,7 +147,8 @@ Bytes produce_frame(const std::string& topic, int partition, int16_t acks, const
   ProduceRequest request;
   request.acks = acks;
   request.timeout_ms = 30'000;
-  request.topic_data.push_back({.name = topic, .partition_data = {{.index = partition, .records = Payload(batch)}}});
+  request.topic_data.push_back(
+      {.name = topic, .partition_data = {{.index = partition, .records = Payload(batch)}}});
   return frame(request, 9);
 }
 
@@ -153,7 +159,8 @@ void check(const ProduceResponse& response) {
   }
 }
 
-void produce(int port, const std::string& topic, int partitions, int16_t acks, int64_t megabytes, size_t batch_bytes, size_t record_bytes) {
+void produce(int port, const std::string& topic, int partitions, int16_t acks, int64_t megabytes,
+             size_t batch_bytes, size_t record_bytes) {
   constexpr int kInFlight = 5;
   Connection connection(port);
   const Bytes batch = make_batch(batch_bytes, record_bytes);
@@ -174,10 +181,12 @@ void produce(int port, const std::string& topic, int partitions, int16_t acks, i
   for (; answered < count; ++answered) {
     check(answer<ProduceResponse>(connection, 9));
   }
-  std::printf("%.6f %lld\n", seconds_since(start), static_cast<long long>(count * static_cast<int64_t>(batch.size())));
+  std::printf("%.6f %lld\n", seconds_since(start),
+              static_cast<long long>(count * static_cast<int64_t>(batch.size())));
 }
 
-FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets, int32_t wait_ms) {
+FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets,
+                           int32_t wait_ms) {
   FetchRequest request;
   request.max_wait_ms = wait_ms;
   request.min_bytes = 1;
@@ -185,7 +194,8 @@ FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t
   auto& out = request.topics.emplace_back();
   out.topic = topic;
   for (const auto& [partition, offset] : offsets) {
-    out.partitions.push_back({.partition = partition, .fetch_offset = offset, .partition_max_bytes = 1 << 20});
+    out.partitions.push_back(
+        {.partition = partition, .fetch_offset = offset, .partition_max_bytes = 1 << 20});
   }
   return request;
 }
@@ -200,7 +210,9 @@ int64_t advance(const FetchResponse& response, std::map<int, int64_t>& offsets) 
       }
       const Bytes records = partition.records ? partition.records->bytes() : Bytes();
       std::span<const uint8_t> left = records.span();
-      while (const auto batch = left.size() < 17 ? klamm::Result<BatchView>(klamm::fail(klamm::ErrorCode::kNone, "")) : BatchView::parse(left)) {
+      while (const auto batch = left.size() < 17 ? klamm::Result<BatchView>(
+                                                       klamm::fail(klamm::ErrorCode::kNone, ""))
+                                                 : BatchView::parse(left)) {
         offsets[partition.partition_index] = batch->next_offset();
         bytes += static_cast<int64_t>(batch->size());
         left = left.subspan(batch->size());
@@ -242,7 +254,9 @@ void latency(int port, const std::string& topic, int rate, int seconds) {
       advance(answer<FetchResponse>(connection, 11), offsets);
       const auto now = Clock::now();
       for (; seen < offsets[0]; ++seen) {
-        delays.push_back(std::chrono::duration<double, std::milli>(now - sent[static_cast<size_t>(seen)]).count());
+        delays.push_back(
+            std::chrono::duration<double, std::milli>(now - sent[static_cast<size_t>(seen)])
+                .count());
       }
     }
   });
@@ -257,7 +271,9 @@ void latency(int port, const std::string& topic, int rate, int seconds) {
   }
   reader.join();
   std::sort(delays.begin(), delays.end());
-  const auto at = [&](double q) { return delays[static_cast<size_t>(q * static_cast<double>(delays.size() - 1))]; };
+  const auto at = [&](double q) {
+    return delays[static_cast<size_t>(q * static_cast<double>(delays.size() - 1))];
+  };
   std::printf("%.4f %.4f %.4f\n", at(0.5), at(0.99), at(0.999));
 }
 
@@ -312,7 +328,8 @@ int main(int argc, char** argv) {
   }
   const std::string& mode = args[0];
   if (mode == "produce") {
-    produce(number(1), args.at(2), number(3), static_cast<int16_t>(number(4)), number(5), static_cast<size_t>(number(6)), static_cast<size_t>(number(7)));
+    produce(number(1), args.at(2), number(3), static_cast<int16_t>(number(4)), number(5),
+            static_cast<size_t>(number(6)), static_cast<size_t>(number(7)));
   } else if (mode == "fetch") {
     fetch(number(1), args.at(2), number(3));
   } else if (mode == "latency") {

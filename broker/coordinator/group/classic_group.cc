@@ -20,7 +20,8 @@ std::string_view name_of(GroupState state) {
 }
 
 const Bytes* ClassicMember::metadata(const std::string& protocol) const {
-  const auto found = std::find_if(protocols.begin(), protocols.end(), [&](const auto& entry) { return entry.first == protocol; });
+  const auto found = std::find_if(protocols.begin(), protocols.end(),
+                                  [&](const auto& entry) { return entry.first == protocol; });
   return found == protocols.end() ? nullptr : &found->second;
 }
 
@@ -52,12 +53,14 @@ std::string ClassicGroup::choose_protocol() const {
   const auto common = common_protocols();
   std::map<std::string, int> votes;
   for (const auto& [id, member] : members_) {
-    const auto vote = std::find_if(member.protocols.begin(), member.protocols.end(), [&](const auto& entry) { return common.contains(entry.first); });
+    const auto vote = std::find_if(member.protocols.begin(), member.protocols.end(),
+                                   [&](const auto& entry) { return common.contains(entry.first); });
     if (vote != member.protocols.end()) {
       ++votes[vote->first];
     }
   }
-  const auto winner = std::max_element(votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto winner = std::max_element(
+      votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
   return winner == votes.end() ? "" : winner->first;
 }
 
@@ -104,19 +107,24 @@ void ClassicGroup::maybe_complete_join(int64_t now_ms) {
     }
     if (joined_since_delay_ && *initial_delay_end_ > now_ms) {
       joined_since_delay_ = false;
-      rebalance_deadline_ = std::min(*initial_delay_end_, now_ms + config_.initial_rebalance_delay_ms);
+      rebalance_deadline_ =
+          std::min(*initial_delay_end_, now_ms + config_.initial_rebalance_delay_ms);
       return;
     }
     return complete_join(now_ms);
   }
-  const bool all_joined = pending_.empty() && std::all_of(members_.begin(), members_.end(), [](const auto& entry) { return entry.second.join != nullptr; });
+  const bool all_joined =
+      pending_.empty() && std::all_of(members_.begin(), members_.end(), [](const auto& entry) {
+        return entry.second.join != nullptr;
+      });
   if (all_joined || *rebalance_deadline_ <= now_ms) {
     complete_join(now_ms);
   }
 }
 
 void ClassicGroup::complete_join(int64_t now_ms) {
-  // Dynamic members that did not come back are out; static ones keep their place until their session ends.
+  // Dynamic members that did not come back are out; static ones keep their place until their
+  // session ends.
   std::vector<std::string> absent;
   size_t joined_count = 0;
   for (const auto& [id, member] : members_) {
@@ -148,8 +156,11 @@ void ClassicGroup::complete_join(int64_t now_ms) {
     move_to(GroupState::kEmpty, now_ms);
     return output_.persist(id_, to_record(now_ms), [](ErrorCode) {});
   }
-  if (const auto leader = members_.find(leader_); leader == members_.end() || !leader->second.join) {
-    leader_ = std::find_if(members_.begin(), members_.end(), [](const auto& entry) { return entry.second.join != nullptr; })->first;
+  if (const auto leader = members_.find(leader_);
+      leader == members_.end() || !leader->second.join) {
+    leader_ = std::find_if(members_.begin(), members_.end(), [](const auto& entry) {
+                return entry.second.join != nullptr;
+              })->first;
   }
   protocol_name_ = choose_protocol();
   move_to(GroupState::kCompletingRebalance, now_ms);
@@ -175,7 +186,9 @@ JoinGroupResponse ClassicGroup::joined(const ClassicMember& member, bool with_me
   if (with_members) {
     for (const auto& [id, each] : members_) {
       const Bytes* metadata = each.metadata(protocol_name_);
-      response.members.push_back({.member_id = id, .group_instance_id = each.instance_id, .metadata = metadata == nullptr ? Bytes() : *metadata});
+      response.members.push_back({.member_id = id,
+                                  .group_instance_id = each.instance_id,
+                                  .metadata = metadata == nullptr ? Bytes() : *metadata});
     }
   }
   return response;
@@ -211,21 +224,23 @@ void ClassicGroup::member_gone(int64_t now_ms) {
 
 // ---- sync ----
 
-void ClassicGroup::sync(const SyncGroupRequest& request, int64_t now_ms, Respond<SyncGroupResponse> respond) {
+void ClassicGroup::sync(const SyncGroupRequest& request, int64_t now_ms,
+                        Respond<SyncGroupResponse> respond) {
   ClassicMember* member = nullptr;
   const auto refuse = [&](ErrorCode code) { respond({.error_code = code}); };
-  if (const ErrorCode error = find_member(request.member_id, request.group_instance_id, member); error != ErrorCode::kNone) {
+  if (const ErrorCode error = find_member(request.member_id, request.group_instance_id, member);
+      error != ErrorCode::kNone) {
     return refuse(error);
   }
   if (request.generation_id != generation_) {
     return refuse(ErrorCode::kIllegalGeneration);
   }
-  if ((request.protocol_type && request.protocol_type != protocol_type_) || (request.protocol_name && *request.protocol_name != protocol_name_)) {
+  if ((request.protocol_type && request.protocol_type != protocol_type_) ||
+      (request.protocol_name && *request.protocol_name != protocol_name_)) {
     return refuse(ErrorCode::kInconsistentGroupProtocol);
   }
   switch (state_) {
-    case GroupState::kPreparingRebalance:
-      return refuse(ErrorCode::kRebalanceInProgress);
+    case GroupState::kPreparingRebalance: return refuse(ErrorCode::kRebalanceInProgress);
     case GroupState::kCompletingRebalance:
       if (member->sync) {
         std::exchange(member->sync, nullptr)({.error_code = ErrorCode::kRebalanceInProgress});
@@ -237,9 +252,10 @@ void ClassicGroup::sync(const SyncGroupRequest& request, int64_t now_ms, Respond
       return;
     case GroupState::kStable:
       touch(*member, now_ms);
-      return respond({.protocol_type = protocol_type_, .protocol_name = protocol_name_, .assignment = member->assignment});
-    default:
-      return refuse(ErrorCode::kUnknownMemberId);
+      return respond({.protocol_type = protocol_type_,
+                      .protocol_name = protocol_name_,
+                      .assignment = member->assignment});
+    default: return refuse(ErrorCode::kUnknownMemberId);
   }
 }
 
@@ -248,10 +264,13 @@ void ClassicGroup::assign(const SyncGroupRequest& request, int64_t now_ms) {
   assigning_ = true;
   GroupMetadataValue record = to_record(now_ms);
   for (auto& member : record.members) {
-    const auto given = std::find_if(request.assignments.begin(), request.assignments.end(), [&](const auto& a) { return a.member_id == member.member_id; });
+    const auto given = std::find_if(request.assignments.begin(), request.assignments.end(),
+                                    [&](const auto& a) { return a.member_id == member.member_id; });
     member.assignment = given == request.assignments.end() ? Bytes() : given->assignment;
   }
-  output_.persist(id_, record, [this, generation = generation_, now_ms](ErrorCode error) { finish_sync(error, generation, now_ms); });
+  output_.persist(id_, record, [this, generation = generation_, now_ms](ErrorCode error) {
+    finish_sync(error, generation, now_ms);
+  });
 }
 
 void ClassicGroup::finish_sync(ErrorCode error, int32_t generation, int64_t now_ms) {
@@ -273,14 +292,18 @@ void ClassicGroup::finish_sync(ErrorCode error, int32_t generation, int64_t now_
   for (auto& [id, member] : members_) {
     if (member.sync) {
       touch(member, now_ms);
-      std::exchange(member.sync, nullptr)({.protocol_type = protocol_type_, .protocol_name = protocol_name_, .assignment = member.assignment});
+      std::exchange(member.sync, nullptr)({.protocol_type = protocol_type_,
+                                           .protocol_name = protocol_name_,
+                                           .assignment = member.assignment});
     }
   }
 }
 
 // ---- life ----
 
-ErrorCode ClassicGroup::find_member(const std::string& id, const std::optional<std::string>& instance_id, ClassicMember*& member) {
+ErrorCode ClassicGroup::find_member(const std::string& id,
+                                    const std::optional<std::string>& instance_id,
+                                    ClassicMember*& member) {
   if (state_ == GroupState::kDead) {
     return ErrorCode::kCoordinatorNotAvailable;
   }
@@ -303,7 +326,8 @@ ErrorCode ClassicGroup::find_member(const std::string& id, const std::optional<s
 
 ErrorCode ClassicGroup::heartbeat(const HeartbeatRequest& request, int64_t now_ms) {
   ClassicMember* member = nullptr;
-  if (const ErrorCode error = find_member(request.member_id, request.group_instance_id, member); error != ErrorCode::kNone) {
+  if (const ErrorCode error = find_member(request.member_id, request.group_instance_id, member);
+      error != ErrorCode::kNone) {
     return error;
   }
   if (request.generation_id != generation_) {
@@ -313,12 +337,15 @@ ErrorCode ClassicGroup::heartbeat(const HeartbeatRequest& request, int64_t now_m
     return ErrorCode::kUnknownMemberId;
   }
   touch(*member, now_ms);
-  return state_ == GroupState::kPreparingRebalance ? ErrorCode::kRebalanceInProgress : ErrorCode::kNone;
+  return state_ == GroupState::kPreparingRebalance ? ErrorCode::kRebalanceInProgress
+                                                   : ErrorCode::kNone;
 }
 
-ErrorCode ClassicGroup::leave(const std::string& member_id, const std::optional<std::string>& instance_id, int64_t now_ms) {
+ErrorCode ClassicGroup::leave(const std::string& member_id,
+                              const std::optional<std::string>& instance_id, int64_t now_ms) {
   std::string id = member_id;
-  if (instance_id && member_id.empty()) {  // an administrator removes a static member by its instance id
+  if (instance_id &&
+      member_id.empty()) {  // an administrator removes a static member by its instance id
     const auto known = static_members_.find(*instance_id);
     if (known == static_members_.end()) {
       return ErrorCode::kUnknownMemberId;
@@ -338,13 +365,16 @@ ErrorCode ClassicGroup::leave(const std::string& member_id, const std::optional<
   return ErrorCode::kNone;
 }
 
-ErrorCode ClassicGroup::check_commit(const std::string& member_id, const std::optional<std::string>& instance_id, int32_t generation, int64_t now_ms) {
+ErrorCode ClassicGroup::check_commit(const std::string& member_id,
+                                     const std::optional<std::string>& instance_id,
+                                     int32_t generation, int64_t now_ms) {
   const bool from_outside = generation < 0 && member_id.empty() && !instance_id;
   if (from_outside) {
     return state_ == GroupState::kEmpty ? ErrorCode::kNone : ErrorCode::kUnknownMemberId;
   }
   ClassicMember* member = nullptr;
-  if (const ErrorCode error = find_member(member_id, instance_id, member); error != ErrorCode::kNone) {
+  if (const ErrorCode error = find_member(member_id, instance_id, member);
+      error != ErrorCode::kNone) {
     return error;
   }
   if (generation != generation_) {
@@ -362,7 +392,8 @@ void ClassicGroup::tick(int64_t now_ms) {
   std::vector<std::string> silent;
   for (const auto& [id, member] : members_) {
     const bool waits = !member.is_new && (member.join || member.sync);
-    const bool missed_sync = state_ == GroupState::kCompletingRebalance && sync_deadline_ && *sync_deadline_ <= now_ms && !member.sync;
+    const bool missed_sync = state_ == GroupState::kCompletingRebalance && sync_deadline_ &&
+                             *sync_deadline_ <= now_ms && !member.sync;
     if ((!waits && member.session_deadline <= now_ms) || missed_sync) {
       silent.push_back(id);
     }
@@ -439,7 +470,8 @@ void ClassicGroup::apply(const GroupMetadataValue& value) {
       member.client_host = from.client_host;
       member.protocols = {{protocol_name_, from.subscription}};
     }
-    member.rebalance_timeout_ms = from.rebalance_timeout < 0 ? from.session_timeout : from.rebalance_timeout;
+    member.rebalance_timeout_ms =
+        from.rebalance_timeout < 0 ? from.session_timeout : from.rebalance_timeout;
     member.session_timeout_ms = from.session_timeout;
     member.assignment = from.assignment;
     if (member.instance_id) {
@@ -447,7 +479,8 @@ void ClassicGroup::apply(const GroupMetadataValue& value) {
     }
   }
   std::erase_if(members_, [&](const auto& entry) { return !named.contains(entry.first); });
-  std::erase_if(static_members_, [&](const auto& entry) { return !members_.contains(entry.second); });
+  std::erase_if(static_members_,
+                [&](const auto& entry) { return !members_.contains(entry.second); });
   if (state_ == GroupState::kEmpty && !members_.empty()) {
     state_ = GroupState::kStable;
   } else if (members_.empty()) {

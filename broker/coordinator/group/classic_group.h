@@ -1,11 +1,13 @@
 #pragma once
-// One consumer group of the classic protocol (KIP-62, 345, 394, 559, 814): who is in it, the rebalance that agrees on a
-// protocol and an assignment, and the sessions of its members. A state machine: events and the time come in, answers
-// and records go out. Membership between two rebalances is volatile, as in Kafka; what a rebalance agreed on becomes a
-// record and comes back through apply().
+// One consumer group of the classic protocol (KIP-62, 345, 394, 559, 814): who is in it, the
+// rebalance that agrees on a protocol and an assignment, and the sessions of its members. A state
+// machine: events and the time come in, answers and records go out. Membership between two
+// rebalances is volatile, as in Kafka; what a rebalance agreed on becomes a record and comes back
+// through apply().
 //
-//   Empty --join--> PreparingRebalance --all joined--> CompletingRebalance --leader's sync--> Stable
-//   any --join of a new member, leave, silence--> PreparingRebalance;   last member gone --> Empty
+//   Empty --join--> PreparingRebalance --all joined--> CompletingRebalance --leader's sync-->
+//   Stable any --join of a new member, leave, silence--> PreparingRebalance;   last member gone -->
+//   Empty
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -50,7 +52,7 @@ struct ClassicMember {
   int32_t session_timeout_ms = 0;
   std::vector<std::pair<std::string, Bytes>> protocols;
   Bytes assignment;
-  bool is_new = false;           // has joined, but no rebalance has completed since
+  bool is_new = false;  // has joined, but no rebalance has completed since
   int64_t session_deadline = 0;
   Respond<protocol::JoinGroupResponse> join;  // set: waits for the rebalance
   Respond<protocol::SyncGroupResponse> sync;  // set: waits for the leader's assignment
@@ -63,7 +65,8 @@ class GroupOutput {
  public:
   virtual ~GroupOutput() = default;
   // Writes the group's record; `committed` as in RecordSink::append.
-  virtual void persist(const std::string& group_id, const protocol::GroupMetadataValue& value, std::function<void(ErrorCode)> committed) = 0;
+  virtual void persist(const std::string& group_id, const protocol::GroupMetadataValue& value,
+                       std::function<void(ErrorCode)> committed) = 0;
   // A string that no other member has had.
   virtual std::string unique_suffix() = 0;
 };
@@ -77,7 +80,8 @@ struct JoinContext {
 
 class ClassicGroup {
  public:
-  ClassicGroup(std::string id, const ClassicConfig& config, GroupOutput& output) : id_(std::move(id)), config_(config), output_(output) {}
+  ClassicGroup(std::string id, const ClassicConfig& config, GroupOutput& output)
+      : id_(std::move(id)), config_(config), output_(output) {}
 
   const std::string& id() const { return id_; }
   GroupState state() const { return state_; }
@@ -85,16 +89,23 @@ class ClassicGroup {
   const std::optional<std::string>& protocol_type() const { return protocol_type_; }
   const std::string& protocol_name() const { return protocol_name_; }
   const std::map<std::string, ClassicMember>& members() const { return members_; }
-  bool has_static_member(const std::string& instance_id) const { return static_members_.contains(instance_id); }
+  bool has_static_member(const std::string& instance_id) const {
+    return static_members_.contains(instance_id);
+  }
   // Since when the group has been in its state.
   int64_t state_since_ms() const { return state_since_ms_; }
 
-  void join(const protocol::JoinGroupRequest& request, const JoinContext& context, int64_t now_ms, Respond<protocol::JoinGroupResponse> respond);
-  void sync(const protocol::SyncGroupRequest& request, int64_t now_ms, Respond<protocol::SyncGroupResponse> respond);
+  void join(const protocol::JoinGroupRequest& request, const JoinContext& context, int64_t now_ms,
+            Respond<protocol::JoinGroupResponse> respond);
+  void sync(const protocol::SyncGroupRequest& request, int64_t now_ms,
+            Respond<protocol::SyncGroupResponse> respond);
   ErrorCode heartbeat(const protocol::HeartbeatRequest& request, int64_t now_ms);
-  ErrorCode leave(const std::string& member_id, const std::optional<std::string>& instance_id, int64_t now_ms);
+  ErrorCode leave(const std::string& member_id, const std::optional<std::string>& instance_id,
+                  int64_t now_ms);
   // May this member commit offsets at this generation? Counts as a sign of life.
-  ErrorCode check_commit(const std::string& member_id, const std::optional<std::string>& instance_id, int32_t generation, int64_t now_ms);
+  ErrorCode check_commit(const std::string& member_id,
+                         const std::optional<std::string>& instance_id, int32_t generation,
+                         int64_t now_ms);
   // Empty groups only: nobody may join any more.
   void die() { state_ = GroupState::kDead; }
 
@@ -111,12 +122,16 @@ class ClassicGroup {
   bool supports(const protocol::JoinGroupRequest& request) const;
   std::string choose_protocol() const;
   std::set<std::string> common_protocols() const;
-  ErrorCode find_member(const std::string& id, const std::optional<std::string>& instance_id, ClassicMember*& member);
-  void add_and_rebalance(const protocol::JoinGroupRequest& request, const JoinContext& context, std::string member_id, int64_t now_ms,
-                         Respond<JoinResponse> respond);
-  void replace_static(const protocol::JoinGroupRequest& request, const JoinContext& context, int64_t now_ms, Respond<JoinResponse> respond);
-  void rejoin(ClassicMember& member, const protocol::JoinGroupRequest& request, int64_t now_ms, Respond<JoinResponse> respond);
-  void update_and_rebalance(ClassicMember& member, const protocol::JoinGroupRequest& request, int64_t now_ms, Respond<JoinResponse> respond);
+  ErrorCode find_member(const std::string& id, const std::optional<std::string>& instance_id,
+                        ClassicMember*& member);
+  void add_and_rebalance(const protocol::JoinGroupRequest& request, const JoinContext& context,
+                         std::string member_id, int64_t now_ms, Respond<JoinResponse> respond);
+  void replace_static(const protocol::JoinGroupRequest& request, const JoinContext& context,
+                      int64_t now_ms, Respond<JoinResponse> respond);
+  void rejoin(ClassicMember& member, const protocol::JoinGroupRequest& request, int64_t now_ms,
+              Respond<JoinResponse> respond);
+  void update_and_rebalance(ClassicMember& member, const protocol::JoinGroupRequest& request,
+                            int64_t now_ms, Respond<JoinResponse> respond);
   JoinResponse joined(const ClassicMember& member, bool with_members) const;
 
   void move_to(GroupState state, int64_t now_ms);
@@ -129,7 +144,9 @@ class ClassicGroup {
   void remove(const std::string& member_id);
   void member_gone(int64_t now_ms);
   protocol::GroupMetadataValue to_record(int64_t now_ms) const;
-  static void touch(ClassicMember& member, int64_t now_ms) { member.session_deadline = now_ms + member.session_timeout_ms; }
+  static void touch(ClassicMember& member, int64_t now_ms) {
+    member.session_deadline = now_ms + member.session_timeout_ms;
+  }
 
   std::string id_;
   const ClassicConfig& config_;
@@ -142,12 +159,13 @@ class ClassicGroup {
   std::string leader_;
   std::map<std::string, ClassicMember> members_;
   std::map<std::string, std::string> static_members_;  // instance id -> member id
-  std::map<std::string, int64_t> pending_;             // ids given out, not joined with yet -> deadline
-  std::optional<int64_t> rebalance_deadline_;          // PreparingRebalance
-  std::optional<int64_t> initial_delay_end_;           // PreparingRebalance that began in Empty: when its patience ends
+  std::map<std::string, int64_t> pending_;     // ids given out, not joined with yet -> deadline
+  std::optional<int64_t> rebalance_deadline_;  // PreparingRebalance
+  std::optional<int64_t>
+      initial_delay_end_;  // PreparingRebalance that began in Empty: when its patience ends
   bool joined_since_delay_ = false;
-  std::optional<int64_t> sync_deadline_;               // CompletingRebalance
-  bool assigning_ = false;                             // the leader's assignment is being written
+  std::optional<int64_t> sync_deadline_;  // CompletingRebalance
+  bool assigning_ = false;                // the leader's assignment is being written
 };
 
 }  // namespace klamm::broker

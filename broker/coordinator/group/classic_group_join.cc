@@ -19,10 +19,13 @@ std::vector<std::pair<std::string, Bytes>> protocols_of(const JoinGroupRequest& 
 }
 
 int32_t rebalance_timeout(const JoinGroupRequest& request) {
-  return request.rebalance_timeout_ms < 0 ? request.session_timeout_ms : request.rebalance_timeout_ms;
+  return request.rebalance_timeout_ms < 0 ? request.session_timeout_ms
+                                          : request.rebalance_timeout_ms;
 }
 
-JoinGroupResponse refused(ErrorCode code, const std::string& member_id) { return {.error_code = code, .member_id = member_id}; }
+JoinGroupResponse refused(ErrorCode code, const std::string& member_id) {
+  return {.error_code = code, .member_id = member_id};
+}
 
 }  // namespace
 
@@ -35,10 +38,12 @@ bool ClassicGroup::supports(const JoinGroupRequest& request) const {
     return false;
   }
   const auto common = common_protocols();
-  return std::any_of(request.protocols.begin(), request.protocols.end(), [&](const auto& protocol) { return common.contains(protocol.name); });
+  return std::any_of(request.protocols.begin(), request.protocols.end(),
+                     [&](const auto& protocol) { return common.contains(protocol.name); });
 }
 
-void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& context, int64_t now_ms, Respond<JoinResponse> respond) {
+void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& context, int64_t now_ms,
+                        Respond<JoinResponse> respond) {
   const std::string& id = request.member_id;
   if (state_ == GroupState::kDead) {
     return respond(refused(ErrorCode::kCoordinatorNotAvailable, id));
@@ -47,7 +52,8 @@ void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& cont
     return respond(refused(ErrorCode::kInconsistentGroupProtocol, id));
   }
   const bool is_known = members_.contains(id) || pending_.contains(id);
-  if (!is_known && members_.size() + pending_.size() >= config_.members_max && !(request.group_instance_id && static_members_.contains(*request.group_instance_id))) {
+  if (!is_known && members_.size() + pending_.size() >= config_.members_max &&
+      !(request.group_instance_id && static_members_.contains(*request.group_instance_id))) {
     return respond(refused(ErrorCode::kGroupMaxSizeReached, id));
   }
   if (id.empty()) {
@@ -55,13 +61,16 @@ void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& cont
       if (static_members_.contains(*request.group_instance_id)) {
         return replace_static(request, context, now_ms, std::move(respond));
       }
-      return add_and_rebalance(request, context, *request.group_instance_id + "-" + output_.unique_suffix(), now_ms, std::move(respond));
+      return add_and_rebalance(request, context,
+                               *request.group_instance_id + "-" + output_.unique_suffix(), now_ms,
+                               std::move(respond));
     }
     const std::string new_id = context.client_id + "-" + output_.unique_suffix();
     if (!context.needs_known_member_id) {
       return add_and_rebalance(request, context, new_id, now_ms, std::move(respond));
     }
-    // The client comes again with the id, so that one whose answer was lost leaves no ghost behind (KIP-394).
+    // The client comes again with the id, so that one whose answer was lost leaves no ghost behind
+    // (KIP-394).
     pending_[new_id] = now_ms + request.session_timeout_ms;
     return respond(refused(ErrorCode::kMemberIdRequired, new_id));
   }
@@ -69,13 +78,15 @@ void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& cont
     return add_and_rebalance(request, context, id, now_ms, std::move(respond));
   }
   ClassicMember* member = nullptr;
-  if (const ErrorCode error = find_member(id, request.group_instance_id, member); error != ErrorCode::kNone) {
+  if (const ErrorCode error = find_member(id, request.group_instance_id, member);
+      error != ErrorCode::kNone) {
     return respond(refused(error, id));
   }
   rejoin(*member, request, now_ms, std::move(respond));
 }
 
-void ClassicGroup::add_and_rebalance(const JoinGroupRequest& request, const JoinContext& context, std::string member_id, int64_t now_ms,
+void ClassicGroup::add_and_rebalance(const JoinGroupRequest& request, const JoinContext& context,
+                                     std::string member_id, int64_t now_ms,
                                      Respond<JoinResponse> respond) {
   ClassicMember& member = members_[member_id];
   member.id = member_id;
@@ -103,8 +114,10 @@ void ClassicGroup::add_and_rebalance(const JoinGroupRequest& request, const Join
   maybe_prepare_rebalance(now_ms);
 }
 
-// A static member that restarted takes the place of its former self, under a new id; the old one is fenced.
-void ClassicGroup::replace_static(const JoinGroupRequest& request, const JoinContext& context, int64_t now_ms, Respond<JoinResponse> respond) {
+// A static member that restarted takes the place of its former self, under a new id; the old one is
+// fenced.
+void ClassicGroup::replace_static(const JoinGroupRequest& request, const JoinContext& context,
+                                  int64_t now_ms, Respond<JoinResponse> respond) {
   const std::string old_id = static_members_.at(*request.group_instance_id);
   const std::string new_id = *request.group_instance_id + "-" + output_.unique_suffix();
   const std::string old_leader = leader_;
@@ -131,13 +144,15 @@ void ClassicGroup::replace_static(const JoinGroupRequest& request, const JoinCon
   touch(member, now_ms);
   if (state_ != GroupState::kStable || choose_protocol() != protocol_name_) {
     member.join = std::move(respond);
-    return state_ == GroupState::kPreparingRebalance ? maybe_complete_join(now_ms) : maybe_prepare_rebalance(now_ms);
+    return state_ == GroupState::kPreparingRebalance ? maybe_complete_join(now_ms)
+                                                     : maybe_prepare_rebalance(now_ms);
   }
   const bool is_leader = leader_ == new_id;
   JoinResponse response = joined(member, is_leader && context.can_skip_assignment);
   response.skip_assignment = is_leader && context.can_skip_assignment;
   if (!context.can_skip_assignment) {
-    response.leader = old_leader;  // so that it does not compute an assignment that nobody asked for (KIP-345)
+    response.leader =
+        old_leader;  // so that it does not compute an assignment that nobody asked for (KIP-345)
   }
   auto shared = std::make_shared<Respond<JoinResponse>>(std::move(respond));
   output_.persist(id_, to_record(now_ms), [shared, response, new_id](ErrorCode error) {
@@ -145,7 +160,8 @@ void ClassicGroup::replace_static(const JoinGroupRequest& request, const JoinCon
   });
 }
 
-void ClassicGroup::rejoin(ClassicMember& member, const JoinGroupRequest& request, int64_t now_ms, Respond<JoinResponse> respond) {
+void ClassicGroup::rejoin(ClassicMember& member, const JoinGroupRequest& request, int64_t now_ms,
+                          Respond<JoinResponse> respond) {
   const bool unchanged = member.protocols == protocols_of(request);
   switch (state_) {
     case GroupState::kPreparingRebalance:
@@ -162,12 +178,12 @@ void ClassicGroup::rejoin(ClassicMember& member, const JoinGroupRequest& request
       }
       touch(member, now_ms);
       return respond(joined(member, false));
-    default:
-      return respond(refused(ErrorCode::kUnknownMemberId, request.member_id));
+    default: return respond(refused(ErrorCode::kUnknownMemberId, request.member_id));
   }
 }
 
-void ClassicGroup::update_and_rebalance(ClassicMember& member, const JoinGroupRequest& request, int64_t now_ms, Respond<JoinResponse> respond) {
+void ClassicGroup::update_and_rebalance(ClassicMember& member, const JoinGroupRequest& request,
+                                        int64_t now_ms, Respond<JoinResponse> respond) {
   if (member.join) {  // a retry takes the place of the request before it
     std::exchange(member.join, nullptr)(refused(ErrorCode::kRebalanceInProgress, member.id));
   }

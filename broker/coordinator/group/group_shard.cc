@@ -32,9 +32,13 @@ void GroupShard::reschedule(const ClassicGroup& group) {
   }
 }
 
-void GroupShard::join(const JoinGroupRequest& request, const JoinContext& context, int64_t now_ms, Respond<JoinGroupResponse> respond) {
-  const auto refuse = [&](ErrorCode code) { respond({.error_code = code, .member_id = request.member_id}); };
-  if (request.session_timeout_ms < config_.classic.session_timeout_min_ms || request.session_timeout_ms > config_.classic.session_timeout_max_ms) {
+void GroupShard::join(const JoinGroupRequest& request, const JoinContext& context, int64_t now_ms,
+                      Respond<JoinGroupResponse> respond) {
+  const auto refuse = [&](ErrorCode code) {
+    respond({.error_code = code, .member_id = request.member_id});
+  };
+  if (request.session_timeout_ms < config_.classic.session_timeout_min_ms ||
+      request.session_timeout_ms > config_.classic.session_timeout_max_ms) {
     return refuse(ErrorCode::kInvalidSessionTimeout);
   }
   if (!request.member_id.empty() && find(request.group_id) == nullptr) {
@@ -45,7 +49,8 @@ void GroupShard::join(const JoinGroupRequest& request, const JoinContext& contex
   reschedule(group);
 }
 
-void GroupShard::sync(const SyncGroupRequest& request, int64_t now_ms, Respond<SyncGroupResponse> respond) {
+void GroupShard::sync(const SyncGroupRequest& request, int64_t now_ms,
+                      Respond<SyncGroupResponse> respond) {
   ClassicGroup* group = find(request.group_id);
   if (group == nullptr) {
     return respond({.error_code = ErrorCode::kUnknownMemberId});
@@ -64,7 +69,8 @@ ErrorCode GroupShard::heartbeat(const HeartbeatRequest& request, int64_t now_ms)
   return result;
 }
 
-ErrorCode GroupShard::leave(const std::string& group_id, const std::string& member_id, const std::optional<std::string>& instance_id, int64_t now_ms) {
+ErrorCode GroupShard::leave(const std::string& group_id, const std::string& member_id,
+                            const std::optional<std::string>& instance_id, int64_t now_ms) {
   ClassicGroup* group = find(group_id);
   if (group == nullptr) {
     return ErrorCode::kUnknownMemberId;
@@ -77,12 +83,14 @@ ErrorCode GroupShard::leave(const std::string& group_id, const std::string& memb
 void GroupShard::commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond) {
   ClassicGroup* group = find(request.group_id);
   if (group == nullptr) {
-    // Whoever keeps offsets here without being a member needs no group; a member of one that is gone has lost it.
+    // Whoever keeps offsets here without being a member needs no group; a member of one that is
+    // gone has lost it.
     if (request.generation >= 0) {
       return respond(ErrorCode::kIllegalGeneration);
     }
   } else {
-    const ErrorCode error = group->check_commit(request.member_id, request.instance_id, request.generation, now_ms);
+    const ErrorCode error =
+        group->check_commit(request.member_id, request.instance_id, request.generation, now_ms);
     reschedule(*group);
     if (error != ErrorCode::kNone) {
       return respond(error);
@@ -117,7 +125,8 @@ void GroupShard::remove_group(const std::string& group_id, Respond<ErrorCode> re
   sink_.append(std::move(records), [shared](ErrorCode error) { (*shared)(error); });
 }
 
-std::optional<DescribeGroupsResponse::DescribedGroup> GroupShard::describe(const std::string& group_id) const {
+std::optional<DescribeGroupsResponse::DescribedGroup> GroupShard::describe(
+    const std::string& group_id) const {
   const auto found = groups_.find(group_id);
   DescribeGroupsResponse::DescribedGroup out;
   out.group_id = group_id;
@@ -147,11 +156,17 @@ std::optional<DescribeGroupsResponse::DescribedGroup> GroupShard::describe(const
 
 void GroupShard::list(std::vector<ListGroupsResponse::ListedGroup>& into) const {
   for (const auto& [id, group] : groups_) {
-    into.push_back({.group_id = id, .protocol_type = group->protocol_type().value_or(""), .group_state = std::string(name_of(group->state())), .group_type = "Classic"});
+    into.push_back({.group_id = id,
+                    .protocol_type = group->protocol_type().value_or(""),
+                    .group_state = std::string(name_of(group->state())),
+                    .group_type = "Classic"});
   }
   for (const auto& [id, offsets] : offsets_.groups()) {
     if (!groups_.contains(id)) {
-      into.push_back({.group_id = id, .protocol_type = "", .group_state = std::string(name_of(GroupState::kEmpty)), .group_type = "Classic"});
+      into.push_back({.group_id = id,
+                      .protocol_type = "",
+                      .group_state = std::string(name_of(GroupState::kEmpty)),
+                      .group_type = "Classic"});
     }
   }
 }
@@ -173,7 +188,8 @@ void GroupShard::expire(int64_t now_ms) {
       continue;
     }
     const auto* offsets = offsets_.group(id);
-    auto expired = offsets_.expired(id, group == nullptr ? -1 : group->state_since_ms(), config_.offsets_retention_ms, now_ms);
+    auto expired = offsets_.expired(id, group == nullptr ? -1 : group->state_since_ms(),
+                                    config_.offsets_retention_ms, now_ms);
     const bool nothing_left = expired.size() == (offsets == nullptr ? 0 : offsets->size());
     std::move(expired.begin(), expired.end(), std::back_inserter(records));
     if (group != nullptr && nothing_left && !group->next_deadline()) {
@@ -220,10 +236,12 @@ void GroupShard::tick(int64_t now_ms) {
 }
 
 std::optional<int64_t> GroupShard::next_deadline() const {
-  return deadlines_.empty() ? next_expiry_check_ms_ : std::min(deadlines_.begin()->first, next_expiry_check_ms_);
+  return deadlines_.empty() ? next_expiry_check_ms_
+                            : std::min(deadlines_.begin()->first, next_expiry_check_ms_);
 }
 
-void GroupShard::persist(const std::string& group_id, const GroupMetadataValue& value, std::function<void(ErrorCode)> committed) {
+void GroupShard::persist(const std::string& group_id, const GroupMetadataValue& value,
+                         std::function<void(ErrorCode)> committed) {
   sink_.append({group_record(group_id, value)}, std::move(committed));
 }
 

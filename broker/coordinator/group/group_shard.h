@@ -1,5 +1,6 @@
 #pragma once
-// The groups of one partition of __consumer_offsets: classic groups and everybody's committed offsets.
+// The groups of one partition of __consumer_offsets: classic groups and everybody's committed
+// offsets.
 #include <map>
 #include <memory>
 #include <set>
@@ -37,20 +38,25 @@ struct CommitRequest {
 
 class GroupShard : public CoordinatorShard, public GroupOutput {
  public:
-  GroupShard(RecordSink& sink, const GroupShardConfig& config, std::function<std::string()> unique_suffix)
+  GroupShard(RecordSink& sink, const GroupShardConfig& config,
+             std::function<std::string()> unique_suffix)
       : sink_(sink), config_(config), unique_suffix_(std::move(unique_suffix)) {}
 
-  void join(const protocol::JoinGroupRequest& request, const JoinContext& context, int64_t now_ms, Respond<protocol::JoinGroupResponse> respond);
-  void sync(const protocol::SyncGroupRequest& request, int64_t now_ms, Respond<protocol::SyncGroupResponse> respond);
+  void join(const protocol::JoinGroupRequest& request, const JoinContext& context, int64_t now_ms,
+            Respond<protocol::JoinGroupResponse> respond);
+  void sync(const protocol::SyncGroupRequest& request, int64_t now_ms,
+            Respond<protocol::SyncGroupResponse> respond);
   ErrorCode heartbeat(const protocol::HeartbeatRequest& request, int64_t now_ms);
-  ErrorCode leave(const std::string& group_id, const std::string& member_id, const std::optional<std::string>& instance_id, int64_t now_ms);
+  ErrorCode leave(const std::string& group_id, const std::string& member_id,
+                  const std::optional<std::string>& instance_id, int64_t now_ms);
   // kNone once the offsets are committed, else the error for all of them.
   void commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond);
   const OffsetStore& offsets() const { return offsets_; }
   // GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
   void remove_group(const std::string& group_id, Respond<ErrorCode> respond);
   // nullopt: no such group.
-  std::optional<protocol::DescribeGroupsResponse::DescribedGroup> describe(const std::string& group_id) const;
+  std::optional<protocol::DescribeGroupsResponse::DescribedGroup> describe(
+      const std::string& group_id) const;
   void list(std::vector<protocol::ListGroupsResponse::ListedGroup>& into) const;
   // Tombstones what has expired.
   void expire(int64_t now_ms);
@@ -59,7 +65,8 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
   void loaded(int64_t now_ms) override;
   void tick(int64_t now_ms) override;
   std::optional<int64_t> next_deadline() const override;
-  void persist(const std::string& group_id, const protocol::GroupMetadataValue& value, std::function<void(ErrorCode)> committed) override;
+  void persist(const std::string& group_id, const protocol::GroupMetadataValue& value,
+               std::function<void(ErrorCode)> committed) override;
   std::string unique_suffix() override { return unique_suffix_(); }
 
  private:

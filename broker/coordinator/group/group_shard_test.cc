@@ -1,5 +1,5 @@
-// Classic groups in virtual time. After every committed record a second shard fed only with the records must know the
-// same offsets and the same stable groups.
+// Classic groups in virtual time. After every committed record a second shard fed only with the
+// records must know the same offsets and the same stable groups.
 #include "broker/coordinator/group/group_shard.h"
 
 #include <catch2/catch.hpp>
@@ -18,7 +18,8 @@ class FakeSink : public RecordSink {
   bool hold = false;
   std::vector<std::function<void(ErrorCode)>> held;
 
-  void append(std::vector<CoordinatorRecord> records, std::function<void(ErrorCode)> committed) override {
+  void append(std::vector<CoordinatorRecord> records,
+              std::function<void(ErrorCode)> committed) override {
     if (failure != ErrorCode::kNone) {
       return committed(failure);
     }
@@ -46,12 +47,14 @@ struct GroupFixture {
 
   GroupFixture() {
     config.classic.initial_rebalance_delay_ms = 0;
-    shard = std::make_unique<GroupShard>(sink, config, [this] { return std::to_string(++next_id); });
+    shard =
+        std::make_unique<GroupShard>(sink, config, [this] { return std::to_string(++next_id); });
     sink.shard = shard.get();
     shard->loaded(now);
   }
-  std::shared_ptr<Joined> join(const std::string& member, std::optional<std::string> instance = {}, int32_t session = 10'000,
-                               const std::string& metadata = "m", bool needs_id = false) {
+  std::shared_ptr<Joined> join(const std::string& member, std::optional<std::string> instance = {},
+                               int32_t session = 10'000, const std::string& metadata = "m",
+                               bool needs_id = false) {
     JoinGroupRequest request;
     request.group_id = "g";
     request.member_id = member;
@@ -59,22 +62,31 @@ struct GroupFixture {
     request.session_timeout_ms = session;
     request.rebalance_timeout_ms = 30'000;
     request.protocol_type = "consumer";
-    request.protocols = {{.name = "range", .metadata = Bytes::copy_of(metadata)}, {.name = "rr", .metadata = Bytes::copy_of(metadata)}};
+    request.protocols = {{.name = "range", .metadata = Bytes::copy_of(metadata)},
+                         {.name = "rr", .metadata = Bytes::copy_of(metadata)}};
     auto joined = std::make_shared<Joined>();
-    shard->join(request, {.client_id = "c", .client_host = "/h", .needs_known_member_id = needs_id, .can_skip_assignment = true}, now,
+    shard->join(request,
+                {.client_id = "c",
+                 .client_host = "/h",
+                 .needs_known_member_id = needs_id,
+                 .can_skip_assignment = true},
+                now,
                 [joined](JoinGroupResponse response) { joined->response = std::move(response); });
     return joined;
   }
-  std::shared_ptr<Synced> sync(const JoinGroupResponse& as, const std::map<std::string, std::string>& assignments = {}) {
+  std::shared_ptr<Synced> sync(const JoinGroupResponse& as,
+                               const std::map<std::string, std::string>& assignments = {}) {
     SyncGroupRequest request;
     request.group_id = "g";
     request.member_id = as.member_id;
     request.generation_id = as.generation_id;
     for (const auto& [member, assignment] : assignments) {
-      request.assignments.push_back({.member_id = member, .assignment = Bytes::copy_of(assignment)});
+      request.assignments.push_back(
+          {.member_id = member, .assignment = Bytes::copy_of(assignment)});
     }
     auto synced = std::make_shared<Synced>();
-    shard->sync(request, now, [synced](SyncGroupResponse response) { synced->response = std::move(response); });
+    shard->sync(request, now,
+                [synced](SyncGroupResponse response) { synced->response = std::move(response); });
     return synced;
   }
   ErrorCode heartbeat(const JoinGroupResponse& as) {
@@ -108,7 +120,8 @@ struct GroupFixture {
   JoinGroupResponse stable_member() {
     const auto joined = join("");
     REQUIRE(joined->response.has_value());
-    REQUIRE(sync(*joined->response, {{joined->response->member_id, "all"}})->response->assignment.view() == "all");
+    REQUIRE(sync(*joined->response, {{joined->response->member_id, "all"}})
+                ->response->assignment.view() == "all");
     return *joined->response;
   }
 };
@@ -214,7 +227,8 @@ TEST_CASE("leaving makes the rest rebalance, the last one leaves an empty group"
   CHECK(f.shard->leave("g", a.member_id, {}, f.now) == ErrorCode::kUnknownMemberId);
 }
 
-TEST_CASE("a static member that restarts takes its old place without a rebalance (KIP-345, KIP-814)") {
+TEST_CASE(
+    "a static member that restarts takes its old place without a rebalance (KIP-345, KIP-814)") {
   GroupFixture f;
   const auto joined = f.join("", "i1");
   const auto first = *joined->response;
@@ -242,7 +256,8 @@ TEST_CASE("members without a common protocol cannot be in one group") {
   request.protocol_type = "consumer";
   request.protocols = {{.name = "other"}};
   ErrorCode code = ErrorCode::kNone;
-  f.shard->join(request, {}, f.now, [&](JoinGroupResponse response) { code = response.error_code; });
+  f.shard->join(request, {}, f.now,
+                [&](JoinGroupResponse response) { code = response.error_code; });
   CHECK(code == ErrorCode::kInconsistentGroupProtocol);
 }
 
@@ -271,7 +286,8 @@ TEST_CASE("an assignment that cannot be written is not told, and the group rebal
   CHECK(f.state() == "PreparingRebalance");
 }
 
-TEST_CASE("offsets are taken from members of this generation, or from outside while the group is empty") {
+TEST_CASE(
+    "offsets are taken from members of this generation, or from outside while the group is empty") {
   GroupFixture f;
   CHECK(f.commit("", -1, 5) == ErrorCode::kNone);
   const auto a = f.stable_member();

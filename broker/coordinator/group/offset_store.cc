@@ -26,8 +26,9 @@ void OffsetStore::replay(const ParsedOffset& record) {
     }
     return;
   }
-  groups_[record.key.group][place] = {record.value->offset,           record.value->leader_epoch,     record.value->metadata,
-                                      record.value->commit_timestamp, record.value->expire_timestamp, record.value->topic_id};
+  groups_[record.key.group][place] = {
+      record.value->offset,           record.value->leader_epoch,     record.value->metadata,
+      record.value->commit_timestamp, record.value->expire_timestamp, record.value->topic_id};
 }
 
 const OffsetStore::GroupOffsets* OffsetStore::group(const std::string& group_id) const {
@@ -45,11 +46,15 @@ std::vector<CoordinatorRecord> OffsetStore::tombstones(const std::string& group_
   return records;
 }
 
-std::vector<CoordinatorRecord> OffsetStore::expired(const std::string& group_id, int64_t idle_since_ms, int64_t retention_ms, int64_t now_ms) const {
+std::vector<CoordinatorRecord> OffsetStore::expired(const std::string& group_id,
+                                                    int64_t idle_since_ms, int64_t retention_ms,
+                                                    int64_t now_ms) const {
   std::vector<CoordinatorRecord> records;
   if (const GroupOffsets* offsets = group(group_id)) {
     for (const auto& [place, offset] : *offsets) {
-      const int64_t end = offset.expire_ms >= 0 ? offset.expire_ms : std::max(offset.commit_ms, idle_since_ms) + retention_ms;
+      const int64_t end = offset.expire_ms >= 0
+                              ? offset.expire_ms
+                              : std::max(offset.commit_ms, idle_since_ms) + retention_ms;
       if (end <= now_ms) {
         records.push_back(offset_tombstone(key_of(group_id, place)));
       }

@@ -31,9 +31,10 @@ class OffsetStore {
   const std::map<std::string, GroupOffsets>& groups() const { return groups_; }
   // Tombstones for every offset of the group.
   std::vector<CoordinatorRecord> tombstones(const std::string& group_id) const;
-  // Tombstones for what has expired: offsets older than `retention_ms`, counted from the commit or, if that is later,
-  // from `idle_since_ms`.
-  std::vector<CoordinatorRecord> expired(const std::string& group_id, int64_t idle_since_ms, int64_t retention_ms, int64_t now_ms) const;
+  // Tombstones for what has expired: offsets older than `retention_ms`, counted from the commit or,
+  // if that is later, from `idle_since_ms`.
+  std::vector<CoordinatorRecord> expired(const std::string& group_id, int64_t idle_since_ms,
+                                         int64_t retention_ms, int64_t now_ms) const;
 
  private:
   std::map<std::string, GroupOffsets> groups_;

@@ -46,11 +46,14 @@ bool read_value(const CoordinatorRecord& record, std::optional<M>& value) {
 }  // namespace
 
 CoordinatorRecord offset_record(const OffsetCommitKey& key, const OffsetCommitValue& value) {
-  const int16_t version = value.expire_timestamp >= 0 ? kOffsetValueVersionWithExpiry : kOffsetValueVersion;
+  const int16_t version =
+      value.expire_timestamp >= 0 ? kOffsetValueVersionWithExpiry : kOffsetValueVersion;
   return {prefixed(kOffsetCommitType, key, 0), prefixed(version, value, version)};
 }
 
-CoordinatorRecord offset_tombstone(const OffsetCommitKey& key) { return {prefixed(kOffsetCommitType, key, 0), std::nullopt}; }
+CoordinatorRecord offset_tombstone(const OffsetCommitKey& key) {
+  return {prefixed(kOffsetCommitType, key, 0), std::nullopt};
+}
 
 CoordinatorRecord group_record(const std::string& group_id, const GroupMetadataValue& value) {
   return {group_tombstone(group_id).key, prefixed(kGroupValueVersion, value, kGroupValueVersion)};

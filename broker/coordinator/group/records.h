@@ -1,6 +1,6 @@
 #pragma once
-// The records of __consumer_offsets that classic groups use: int16 type (in the key) or version (in the value), then
-// the fields.
+// The records of __consumer_offsets that classic groups use: int16 type (in the key) or version (in
+// the value), then the fields.
 #include <optional>
 #include <string>
 #include <variant>
@@ -13,9 +13,11 @@
 
 namespace klamm::broker {
 
-CoordinatorRecord offset_record(const protocol::OffsetCommitKey& key, const protocol::OffsetCommitValue& value);
+CoordinatorRecord offset_record(const protocol::OffsetCommitKey& key,
+                                const protocol::OffsetCommitValue& value);
 CoordinatorRecord offset_tombstone(const protocol::OffsetCommitKey& key);
-CoordinatorRecord group_record(const std::string& group_id, const protocol::GroupMetadataValue& value);
+CoordinatorRecord group_record(const std::string& group_id,
+                               const protocol::GroupMetadataValue& value);
 CoordinatorRecord group_tombstone(const std::string& group_id);
 
 // A record as read back; no value: a tombstone.
