@@ -6,6 +6,7 @@
 #include "protocol/generated/producer_ids_record.h"
 #include "protocol/generated/register_broker_record.h"
 #include "protocol/generated/register_controller_record.h"
+#include "replication/controller/elections.h"
 #include "replication/metadata/features.h"
 
 namespace klamm::broker {
@@ -120,7 +121,8 @@ Result<> Broker::register_node() {
   unfence.broker_epoch = broker_epoch_;
   unfence.fenced = kUnfence;
   TRY_VOID(commit({to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4)}));
-  return commit({to_record(unfence, 3)});
+  TRY_VOID(commit({to_record(unfence, 3)}));
+  return commit(replication::elect_for(*image(), config_.node_id()));
 }
 
 Result<> Broker::commit(const std::vector<Bytes>& records) {

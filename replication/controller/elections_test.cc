@@ -1,0 +1,52 @@
+#include "replication/controller/elections.h"
+
+#include <catch2/catch.hpp>
+
+using namespace klamm;
+using namespace klamm::replication;
+
+namespace {
+
+MetadataImage with_partition(PartitionImage partition) {
+  auto topic = std::make_shared<TopicImage>();
+  topic->name = "t";
+  topic->id = {0, 7};
+  topic->partitions[0] = std::move(partition);
+  auto topics = std::make_shared<TopicsImage>();
+  topics->by_name["t"] = topic;
+  topics->by_id[topic->id] = topic;
+  MetadataImage image;
+  image.topics = topics;
+  return image;
+}
+
+// The partition after the election of broker 1.
+PartitionImage elected(const MetadataImage& image) {
+  Delta delta(image);
+  for (const auto& record : elect_for(image, 1)) {
+    REQUIRE(delta.apply(record, 1, 1).has_value());
+  }
+  return *delta.build()->partition("t", 0);
+}
+
+}  // namespace
+
+TEST_CASE("a broker takes back the partitions that its stop left without a leader") {
+  const auto after = elected(with_partition({.replicas = {1}, .isr = {1}, .leader = -1, .leader_epoch = 4}));
+  CHECK(after.leader == 1);
+  CHECK(after.leader_epoch == 5);
+  CHECK(after.isr == std::vector<int32_t>{1});
+}
+
+TEST_CASE("with an empty ISR an eligible replica becomes the ISR (KIP-966)") {
+  const auto after = elected(with_partition({.replicas = {1, 2}, .elr = {2, 1}, .leader = -1}));
+  CHECK(after.leader == 1);
+  CHECK(after.isr == std::vector<int32_t>{1});
+  CHECK(after.elr == std::vector<int32_t>{2});
+}
+
+TEST_CASE("a replica that may lack records does not lead, and a leader is not replaced") {
+  CHECK(elect_for(with_partition({.replicas = {1, 2}, .isr = {2}, .leader = -1}), 1).empty());
+  CHECK(elect_for(with_partition({.replicas = {1, 2}, .elr = {2}, .leader = -1}), 1).empty());
+  CHECK(elect_for(with_partition({.replicas = {1, 2}, .isr = {1, 2}, .leader = 2}), 1).empty());
+}
