@@ -101,19 +101,26 @@ class Broker:
         if not self.pid:
             return
         try:
+            mine = self.is_mine()
             os.kill(self.pid, how)
             for _ in range(3000):
-                done, _status = os.waitpid(self.pid, os.WNOHANG) if self.is_mine() else (0, 0)
-                if done or not pathlib.Path(f"/proc/{self.pid}").exists():
+                # A process whose first thread is a zombie may still hold its files; only for one that is somebody
+                # else's to reap is that the best that can be seen.
+                if (os.waitpid(self.pid, os.WNOHANG)[0] if mine else self.is_gone()):
                     break
-                with open(f"/proc/{self.pid}/stat") as stat:
-                    if stat.read().rsplit(")", 1)[1].split()[0] == "Z":
-                        break
                 time.sleep(0.01)
-        except (ProcessLookupError, FileNotFoundError):
+        except (ProcessLookupError, ChildProcessError):
             pass
         self.pid = 0
         self.save()
+
+    def is_gone(self):
+        try:
+            with open(f"/proc/{self.pid}/stat") as stat:
+                threads = len(os.listdir(f"/proc/{self.pid}/task"))
+                return stat.read().rsplit(")", 1)[1].split()[0] == "Z" and threads == 1
+        except FileNotFoundError:
+            return True
 
     def is_mine(self):
         try:
