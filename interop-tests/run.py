@@ -25,7 +25,7 @@ VENV = CACHE / "venv"
 
 
 # These start both brokers themselves; to run them against one alone would say nothing.
-BOTH_SIDED = {"swap"}
+BOTH_SIDED = {"swap", "diff"}
 
 
 def sh(*command, **options):
@@ -73,6 +73,7 @@ def prepare_rdkafka():
 SUITES = {
     "raw": lambda: ["python3", HERE / "raw/suite.py"],
     "kcat": lambda: ["python3", HERE / "raw/kcat_suite.py"],
+    "diff": lambda: ["python3", HERE / "raw/diff_suite.py"],
     "swap": lambda: ["python3", HERE / "raw/swap_suite.py"],
     "rdkafka": prepare_rdkafka,
     "python": prepare_python,

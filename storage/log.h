@@ -83,6 +83,10 @@ class Log {
   Result<> flush();
   // For a clean stop: flush, write indexes and the producer snapshot.
   Result<> close();
+  // A leader begins its epoch at the log's end, before it has written anything.
+  void begin_epoch(int32_t leader_epoch) {
+    epochs_changed_ = epochs_.assign(leader_epoch, end_offset_) || epochs_changed_;
+  }
   // Cuts the log to end at `offset`.
   Result<> truncate_to(int64_t offset);
 

@@ -5,6 +5,9 @@
 namespace klamm::broker {
 namespace {
 
+// Keys for Kafka's own tests, which it does not show.
+bool is_internal_key(const ConfigKey& key) { return key.name.starts_with("internal."); }
+
 std::optional<std::string> default_of(const ConfigKey& key) {
   return key.default_value == nullptr ? std::nullopt
                                       : std::optional<std::string>(key.default_value);
@@ -44,18 +47,28 @@ void add_broker_synonyms(const BrokerConfig& config, const ConfigKey& key,
 }  // namespace
 
 std::vector<ConfigDescription> describe_topic_config(const BrokerConfig& config,
-                                                     const ConfigMap& overrides) {
+                                                     const ConfigMap& overrides,
+                                                     const ConfigMap& cluster) {
   std::vector<ConfigDescription> all;
   for (const ConfigKey& key : topic_keys()) {
+    if (is_internal_key(key)) {
+      continue;
+    }
     ConfigDescription description{.name = std::string(key.name), .type = key.type};
     const auto override_value = overrides.find(description.name);
     if (override_value != overrides.end()) {
       description.synonyms.push_back(
           {description.name, override_value->second, ConfigSource::kTopic});
     }
+    for (const std::string& name : split_list(key.broker_synonyms)) {
+      if (const auto found = cluster.find(name); found != cluster.end()) {
+        description.synonyms.push_back({name, found->second, ConfigSource::kDynamicDefault});
+      }
+    }
     add_broker_synonyms(config, key, description);
     settle(description);
-    if (override_value == overrides.end()) {
+    // Of several broker keys for one topic key the units differ; the value is in the topic key's.
+    if (override_value == overrides.end() && description.source != ConfigSource::kDynamicDefault) {
       description.value = topic_default(config, key);
       if (description.synonyms.empty()) {
         description.value = default_of(key);

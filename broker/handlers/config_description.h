@@ -24,9 +24,11 @@ struct ConfigDescription {
   std::vector<ConfigSynonym> synonyms;  // most specific first
 };
 
-// Every topic key: the topic's override, else what the broker's configuration gives.
+// Every topic key: the topic's override, else the cluster's dynamic default (`cluster`, by broker
+// keys), else what the broker's configuration gives.
 std::vector<ConfigDescription> describe_topic_config(const BrokerConfig& config,
-                                                     const ConfigMap& overrides);
+                                                     const ConfigMap& overrides,
+                                                     const ConfigMap& cluster);
 // Every broker key.
 std::vector<ConfigDescription> describe_broker_config(const BrokerConfig& config);
 // Every group key.

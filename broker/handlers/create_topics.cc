@@ -59,7 +59,9 @@ Outcome create(RequestContext& context, const CreateTopicsRequest::CreatableTopi
   outcome.topic_id = validate_only ? Uuid{} : change->id;
   outcome.num_partitions = change->partitions;
   outcome.replication_factor = change->replication_factor;
-  for (const auto& entry : describe_topic_config(context.broker.config(), topic.configs)) {
+  for (const auto& entry : describe_topic_config(
+           context.broker.config(), topic.configs,
+           context.broker.image()->config(replication::ConfigResource::kBroker, ""))) {
     outcome.configs->push_back({.name = entry.name,
                                 .value = entry.value,
                                 .read_only = entry.read_only,

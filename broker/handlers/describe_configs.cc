@@ -24,11 +24,11 @@ Result<std::vector<ConfigDescription>> describe(RequestContext& context, const R
     case ConfigResource::kTopic:
       TRY_VOID(replication::check_topic_name(name));
       if (broker.image()->topic(name) == nullptr) {
-        return fail(ErrorCode::kUnknownTopicOrPartition,
-                    "This server does not host this topic-partition.");
+        return fail(ErrorCode::kUnknownTopicOrPartition, "");  // the reference says no more
       }
       return describe_topic_config(broker.config(),
-                                   broker.image()->config(ConfigResource::kTopic, name));
+                                   broker.image()->config(ConfigResource::kTopic, name),
+                                   broker.image()->config(ConfigResource::kBroker, ""));
     case ConfigResource::kBroker:
       if (name.empty()) {
         return std::vector<ConfigDescription>{};  // the cluster-wide dynamic defaults: none

@@ -35,8 +35,10 @@ Topic describe(const TopicImage& image, bool with_operations) {
   return topic;
 }
 
-Topic missing(ErrorCode error, std::optional<std::string> name, const Uuid& id) {
+Topic missing(ErrorCode error, std::optional<std::string> name, const Uuid& id,
+              bool with_operations) {
   Topic topic;
+  topic.topic_authorized_operations = with_operations ? kTopicOperations : kOperationsNotAsked;
   topic.error_code = error;
   topic.name = std::move(name);
   topic.topic_id = id;
@@ -52,17 +54,17 @@ Topic by_id(RequestContext& context, const MetadataRequest::MetadataRequestTopic
   // Before version 12 a missing name has no form on the wire.
   return missing(ErrorCode::kUnknownTopicId,
                  context.version >= 12 ? std::nullopt : std::optional<std::string>(""),
-                 asked.topic_id);
+                 asked.topic_id, with_operations);
 }
 
 Topic by_name(RequestContext& context, const std::string& name, bool may_create,
               bool with_operations) {
   if (context.broker.image()->topic(name) == nullptr) {
     if (!replication::check_topic_name(name)) {
-      return missing(ErrorCode::kInvalidTopicException, name, {});
+      return missing(ErrorCode::kInvalidTopicException, name, {}, with_operations);
     }
     if (!may_create || !context.broker.ensure_topic(name)) {
-      return missing(ErrorCode::kUnknownTopicOrPartition, name, {});
+      return missing(ErrorCode::kUnknownTopicOrPartition, name, {}, with_operations);
     }
   }
   return describe(*context.broker.image()->topic(name), with_operations);

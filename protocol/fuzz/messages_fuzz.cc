@@ -1,4 +1,5 @@
-// Any message at any version: decoding is total, and what was decoded encodes to something that decodes to the same.
+// Any message at any version: decoding is total, and what was decoded encodes to something that
+// decodes to the same.
 #include <cstdlib>
 
 #include "protocol/all_messages.h"

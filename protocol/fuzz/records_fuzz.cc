@@ -12,7 +12,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     store(batch.mutable_data() + 8, static_cast<int32_t>(size - kBatchPrefixSize));
     store(batch.mutable_data() + 17, crc32c(batch.span().subspan(21)));
   }
-  const auto checked = validate_produced(batch, {.now_ms = 1'800'000'000'000, .decompressed_max = 1 << 20});
+  const auto checked =
+      validate_produced(batch, {.now_ms = 1'800'000'000'000, .decompressed_max = 1 << 20});
   if (!checked) {
     return 0;
   }

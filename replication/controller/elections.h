@@ -7,8 +7,9 @@
 
 namespace klamm::replication {
 
-// A broker has come up: it takes the partitions that have no leader and that it may lead without losing anything. It
-// may when it is in the ISR or, where the ISR is empty, in the ELR or the last known leader (KIP-966).
+// A broker has come up: it takes the partitions that have no leader and that it may lead without
+// losing anything. It may when it is in the ISR or, where the ISR is empty, in the ELR or the last
+// known leader (KIP-966).
 std::vector<Bytes> elect_for(const MetadataImage& image, int32_t broker);
 
 }  // namespace klamm::replication

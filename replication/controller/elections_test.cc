@@ -32,7 +32,8 @@ PartitionImage elected(const MetadataImage& image) {
 }  // namespace
 
 TEST_CASE("a broker takes back the partitions that its stop left without a leader") {
-  const auto after = elected(with_partition({.replicas = {1}, .isr = {1}, .leader = -1, .leader_epoch = 4}));
+  const auto after =
+      elected(with_partition({.replicas = {1}, .isr = {1}, .leader = -1, .leader_epoch = 4}));
   CHECK(after.leader == 1);
   CHECK(after.leader_epoch == 5);
   CHECK(after.isr == std::vector<int32_t>{1});

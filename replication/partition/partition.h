@@ -38,6 +38,7 @@ class Partition {
   // Takes over what the image says of this partition.
   void update(const PartitionImage& image) {
     leader_epoch_ = image.leader_epoch;
+    log_->begin_epoch(leader_epoch_);
     isr_size_ = image.isr.size();
   }
   // FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH when the requester's epoch (-1: does not say) is

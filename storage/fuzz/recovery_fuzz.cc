@@ -1,4 +1,5 @@
-// Any bytes as a segment, an index and a snapshot: recovery is total, and the log can be appended to afterwards.
+// Any bytes as a segment, an index and a snapshot: recovery is total, and the log can be appended
+// to afterwards.
 #include <cstdlib>
 
 #include "protocol/records/builder.h"

@@ -86,7 +86,8 @@ void GroupShard::commit(const CommitRequest& request, int64_t now_ms, Respond<Er
     // Whoever keeps offsets here without being a member needs no group; a member of one that is
     // gone has lost it.
     if (request.generation >= 0) {
-      return respond(ErrorCode::kIllegalGeneration);
+      const bool has_offsets = offsets_.group(request.group_id) != nullptr;
+      return respond(has_offsets ? ErrorCode::kUnknownMemberId : ErrorCode::kIllegalGeneration);
     }
   } else {
     const ErrorCode error =
