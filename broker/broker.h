@@ -81,7 +81,6 @@ class Broker {
   int64_t producer_id_end_ = 0;
 };
 
-inline constexpr const char* kOffsetsTopic = "__consumer_offsets";
 inline constexpr const char* kTransactionsTopic = "__transaction_state";
 inline constexpr const char* kShareTopic = "__share_group_state";
 inline bool is_internal(const std::string& topic) {

@@ -44,7 +44,6 @@ class Replicas {
   Result<> write_checkpoints();
   // For a clean stop: closes every log, then writes checkpoints and the mark of a clean stop.
   Result<> close(int64_t broker_epoch);
-  size_t open_count() const { return partitions_.size(); }
 
  private:
   struct Key {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "protocol/generated/api_key.h"
 #include "protocol/generated/request_header.h"
 
 namespace klamm::protocol {
@@ -10,20 +9,20 @@ namespace {
 
 constexpr auto kApiVersions = static_cast<int16_t>(ApiKey::kApiVersions);
 
-const ApiFacts* find(int16_t api_key) {
+}  // namespace
+
+const ApiFacts* find_api(int16_t api_key) {
   const auto found =
       std::find_if(std::begin(kApiFacts), std::end(kApiFacts),
                    [&](const ApiFacts& api) { return static_cast<int16_t>(api.key) == api_key; });
   return found == std::end(kApiFacts) ? nullptr : found;
 }
 
-}  // namespace
-
 Result<FrameHeader> decode_request_header(Reader& in) {
   Reader peek = in;
   const auto api_key = peek.fixed<int16_t>();
   const auto version = peek.fixed<int16_t>();
-  const ApiFacts* api = find(api_key);
+  const ApiFacts* api = find_api(api_key);
   if (!peek.ok() || api == nullptr) {
     return fail(ErrorCode::kUnsupportedVersion, "unknown API key " + std::to_string(api_key));
   }
@@ -42,7 +41,7 @@ Result<FrameHeader> decode_request_header(Reader& in) {
 }
 
 bool response_header_is_flexible(int16_t api_key, int16_t version) {
-  const ApiFacts* api = find(api_key);
+  const ApiFacts* api = find_api(api_key);
   return api != nullptr && api_key != kApiVersions && version >= api->flexible_from;
 }
 

@@ -6,6 +6,7 @@
 
 #include "protocol/base/reader.h"
 #include "protocol/base/result.h"
+#include "protocol/generated/api_key.h"
 
 namespace klamm::protocol {
 
@@ -15,6 +16,9 @@ struct FrameHeader {
   int32_t correlation_id = 0;
   std::optional<std::string> client_id;
 };
+
+// The facts of an API; null for a key that the release does not know.
+const ApiFacts* find_api(int16_t api_key);
 
 // Reads the header of a request and leaves the reader at its body. INVALID_REQUEST when it is cut
 // off, UNSUPPORTED_VERSION for an API or version outside the release; only ApiVersions is let

@@ -5,8 +5,6 @@
 namespace klamm::broker {
 namespace {
 
-constexpr const char* kTopic = "__consumer_offsets";
-
 GroupShardConfig read_config(const BrokerConfig& config) {
   GroupShardConfig shard;
   shard.classic.session_timeout_min_ms =
@@ -37,7 +35,7 @@ GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replica
       partition_count_(std::move(partition_count)),
       config_(read_config(config)),
       metadata_size_max_(config.number("offset.metadata.max.bytes")),
-      runtime_(kTopic, replicas, timers, clock, [this, &random](RecordSink& sink) {
+      runtime_(kOffsetsTopic, replicas, timers, clock, [this, &random](RecordSink& sink) {
         return std::make_unique<GroupShard>(sink, config_, [&random] { return uuid_text(random); });
       }) {}
 

@@ -8,6 +8,8 @@
 
 namespace klamm::broker {
 
+inline constexpr const char* kOffsetsTopic = "__consumer_offsets";
+
 class GroupCoordinator {
  public:
   GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,

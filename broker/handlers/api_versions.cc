@@ -6,6 +6,7 @@
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
 #include "broker/handlers/table.h"
+#include "protocol/frame.h"
 #include "protocol/generated/api_versions_request.h"
 #include "protocol/generated/api_versions_response.h"
 #include "replication/metadata/features.h"

@@ -1,6 +1,6 @@
 #include "broker/handlers/table.h"
 
-#include <algorithm>
+#include <array>
 
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/api_versions_request.h"
@@ -94,13 +94,6 @@ const HandlerRow* find_handler(int16_t api_key) {
   return api_key >= 0 && static_cast<size_t>(api_key) < index.size()
              ? index[static_cast<size_t>(api_key)]
              : nullptr;
-}
-
-const ApiFacts* find_api(int16_t api_key) {
-  const auto found =
-      std::find_if(std::begin(kApiFacts), std::end(kApiFacts),
-                   [&](const ApiFacts& api) { return static_cast<int16_t>(api.key) == api_key; });
-  return found == std::end(kApiFacts) ? nullptr : found;
 }
 
 }  // namespace klamm::broker

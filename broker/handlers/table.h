@@ -19,6 +19,5 @@ struct HandlerRow {
 
 std::span<const HandlerRow> handler_table();
 const HandlerRow* find_handler(int16_t api_key);
-const protocol::ApiFacts* find_api(int16_t api_key);
 
 }  // namespace klamm::broker

@@ -23,7 +23,6 @@ class Server {
   // From here on connections are accepted.
   void start();
   void stop();
-  size_t connection_count() const { return connections_.size(); }
 
  private:
   struct Listener {

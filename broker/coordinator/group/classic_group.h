@@ -89,9 +89,6 @@ class ClassicGroup {
   const std::optional<std::string>& protocol_type() const { return protocol_type_; }
   const std::string& protocol_name() const { return protocol_name_; }
   const std::map<std::string, ClassicMember>& members() const { return members_; }
-  bool has_static_member(const std::string& instance_id) const {
-    return static_members_.contains(instance_id);
-  }
   // Since when the group has been in its state.
   int64_t state_since_ms() const { return state_since_ms_; }
 
