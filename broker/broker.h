@@ -1,8 +1,11 @@
 #pragma once
-// The broker as one object, without sockets or threads: metadata, partitions, coordinators,
-// sessions and timers. The shard that owns it calls everything here.
+// The broker as one shard sees it, without sockets or threads: the image, the partitions and
+// coordinators that the shard owns, its fetch sessions and timers. Only that shard's thread touches
+// it; what belongs to another shard is asked for by a message (`at`, ask_owners).
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "broker/config/broker_config.h"
@@ -10,75 +13,81 @@
 #include "broker/fetch_sessions.h"
 #include "broker/replicas.h"
 #include "broker/timers.h"
-#include "replication/controller/topics.h"
-#include "replication/raft/quorum.h"
 #include "storage/env/clock.h"
 #include "storage/env/disk.h"
 
 namespace klamm::broker {
 
+class Node;
+
 struct Environment {
   storage::Disk& disk;
   const storage::Clock& clock;
   storage::Random& random;
+  size_t cores = 1;
 };
+
+// How shards send each other work. Tasks to one shard from one shard arrive in order.
+class Mailboxes {
+ public:
+  using Task = std::move_only_function<void()>;
+  virtual ~Mailboxes() = default;
+  virtual void post(size_t shard, Task task) = 0;
+};
+
+// The shard that owns the controller's side: metadata changes and everything else of the node.
+inline constexpr size_t kControllerShard = 0;
 
 class Broker {
  public:
-  // Opens the log directories (formatting empty ones), takes the metadata quorum, registers this
-  // node and opens its partitions. `cluster_id` empty: that of the directories, else a new one.
-  static Result<std::unique_ptr<Broker>> open(Environment environment, BrokerConfig config,
-                                              const std::string& cluster_id);
+  using Task = std::move_only_function<void(Broker&)>;
 
+  Broker(Node& node, size_t shard);
+
+  size_t shard() const { return shard_; }
   const BrokerConfig& config() const { return config_; }
-  const std::string& cluster_id() const { return cluster_id_; }
-  const ImagePtr& image() const { return quorum_->image(); }
-  replication::Quorum& quorum() { return *quorum_; }
-  Replicas& replicas() { return *replicas_; }
-  GroupCoordinator& groups() { return *groups_; }
+  const std::string& cluster_id() const;
+  const ImagePtr& image() const { return replicas_.image(); }
+  Replicas& replicas() { return replicas_; }
+  GroupCoordinator& groups() { return groups_; }
   FetchSessions& fetch_sessions() { return fetch_sessions_; }
   Timers& timers() { return timers_; }
   const storage::Clock& clock() const { return environment_.clock; }
   storage::Random& random() { return environment_.random; }
+  const Environment& environment() const { return environment_; }
 
-  // Appends metadata records; the image and the partitions have followed when it returns.
-  Result<> commit(const std::vector<protocol::Bytes>& records);
-  // Creates a topic with Kafka's error codes; internal topics get their own settings.
-  Result<replication::TopicChange> create_topic(const replication::NewTopic& topic,
-                                                bool validate_only);
-  // Creates `name` (or an internal topic) if that is allowed; true when the topic exists
-  // afterwards.
-  bool ensure_topic(const std::string& name);
-  replication::TopicDefaults topic_defaults() const;
-  Result<int64_t> next_producer_id();
+  // Does the task with the broker of that shard, on its thread: at once when it is this one. The
+  // other shard knows at least the metadata that this one knows by then.
+  void at(size_t shard, Task task);
+  // The shard of a partition of a topic; this one when there is no such topic.
+  size_t owner(const std::string& topic, int32_t partition) const;
+  size_t owner(const Uuid& topic_id, int32_t partition) const;
+  // Does the task on the controller's shard.
+  void at_controller(std::move_only_function<void(Node&)> task);
+  // The shard that coordinates a group; this one when none does.
+  size_t group_owner(const std::string& group_id) const;
+  // Does the task on the shard that coordinates the group. INVALID_GROUP_ID for an empty id,
+  // COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR when no shard here does; then there is no group
+  // shard.
+  void with_group(const std::string& group_id,
+                  std::move_only_function<void(Result<GroupShard*>, Broker& owner)> task);
+  // The same on the shard that coordinates it.
+  void with_own_group(const std::string& group_id,
+                      const std::function<void(Result<GroupShard*>)>& use);
+  std::vector<size_t> all_shards() const;
 
-  // Arms the recurring work: retention, checkpoints, offset expiry.
-  void start_background();
-  // For a clean stop.
-  Result<> close();
+  // Takes over a newer image.
+  void follow(const ImagePtr& image);
 
  private:
-  Broker(Environment environment, BrokerConfig config)
-      : environment_(environment),
-        config_(std::move(config)),
-        fetch_sessions_(
-            static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {}
-  Result<> open_dirs(const std::string& cluster_id);
-  Result<> register_node();
-  void every(int64_t period_ms, const std::function<void()>& work);
-
+  Node& node_;
+  size_t shard_;
   Environment environment_;
-  BrokerConfig config_;
-  std::string cluster_id_;
-  std::vector<std::unique_ptr<storage::LogDir>> dirs_;
-  std::unique_ptr<replication::Quorum> quorum_;
-  std::unique_ptr<Replicas> replicas_;
-  std::unique_ptr<GroupCoordinator> groups_;
-  FetchSessions fetch_sessions_;
+  const BrokerConfig& config_;
   Timers timers_;
-  int64_t broker_epoch_ = -1;
-  int64_t producer_id_ = 0;
-  int64_t producer_id_end_ = 0;
+  Replicas replicas_;
+  GroupCoordinator groups_;
+  FetchSessions fetch_sessions_;
 };
 
 inline constexpr const char* kTransactionsTopic = "__transaction_state";

@@ -10,10 +10,12 @@
 #include <asio/signal_set.hpp>
 #include <cstdlib>
 #include <iostream>
+#include <thread>
 
-#include "broker/broker.h"
+#include "broker/net/listeners.h"
 #include "broker/net/server.h"
 #include "broker/net/shard.h"
+#include "broker/node.h"
 #include "storage/checkpoint.h"
 #include "storage/env/posix_env.h"
 
@@ -42,7 +44,7 @@ class KafkaLevel : public spdlog::custom_flag_formatter {
 
 void set_up_log() {
   auto logger =
-      std::make_shared<spdlog::logger>("klamm", std::make_shared<spdlog::sinks::stdout_sink_st>());
+      std::make_shared<spdlog::logger>("klamm", std::make_shared<spdlog::sinks::stdout_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
   formatter->add_flag<KafkaLevel>('*').set_pattern("[%Y-%m-%d %H:%M:%S,%e] %* %v");
   logger->set_formatter(std::move(formatter));
@@ -93,6 +95,56 @@ Result<ConfigMap> gather_config(storage::Disk& disk, const std::string& file,
   return config;
 }
 
+// The event loops of the node's shards. The first runs on the calling thread.
+class Loops {
+ public:
+  explicit Loops(Node& node) : node_(node), mailboxes_(shards_) {
+    const auto connections = static_cast<size_t>(node.config().number("max.connections"));
+    for (size_t i = 0; i < node.shard_count(); ++i) {
+      shards_.push_back(std::make_unique<Shard>(node.shard(i).timers(), node.environment().clock));
+      servers_.push_back(std::make_unique<Server>(
+          node.shard(i), *shards_[i], (connections + node.shard_count() - 1) / node.shard_count()));
+    }
+    node.use(mailboxes_);
+  }
+  Result<> bind() { return listeners_.bind(); }
+  // Until a signal tells it to stop.
+  void run() {
+    asio::signal_set signals(shards_.front()->io(), SIGINT, SIGTERM);
+    signals.async_wait([this](const asio::error_code&, int) { stop(); });
+    for (const auto& server : servers_) {
+      server->start();
+    }
+    node_.start_background();
+    listeners_.start();
+    std::vector<std::thread> threads;
+    for (size_t i = 1; i < shards_.size(); ++i) {
+      threads.emplace_back([shard = shards_[i].get()] { shard->run(); });
+    }
+    shards_.front()->run();
+    for (auto& thread : threads) {
+      thread.join();
+    }
+  }
+
+ private:
+  void stop() {
+    listeners_.stop();
+    for (size_t i = 0; i < shards_.size(); ++i) {
+      shards_[i]->post([shard = shards_[i].get(), server = servers_[i].get()] {
+        server->stop();
+        shard->stop();
+      });
+    }
+  }
+
+  Node& node_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::vector<std::unique_ptr<Server>> servers_;
+  ShardMailboxes mailboxes_;
+  Listeners listeners_{node_.shard(kControllerShard), servers_};
+};
+
 Result<> run(const std::string& file, const std::vector<std::string>& overrides) {
   const auto disk = storage::make_posix_disk();
   const auto clock = storage::make_posix_clock();
@@ -103,25 +155,17 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
     spdlog::debug("{} is no configuration key of Kafka's; it is ignored", name);
   }
   const char* cluster_id = std::getenv("CLUSTER_ID");
-  TRY(const auto broker, Broker::open({*disk, *clock, *random}, std::move(config),
-                                      cluster_id == nullptr ? "" : cluster_id));
-  Shard shard(broker->timers(), *clock);
-  Server server(*broker, shard);
-  TRY_VOID(server.listen());
-  server.start();
-  broker->start_background();
-  asio::signal_set signals(shard.io(), SIGINT, SIGTERM);
-  signals.async_wait([&](const asio::error_code&, int) {
-    server.stop();
-    shard.io().stop();
-  });
-  spdlog::info("klamm {} serves cluster {} from {}", KLAMM_VERSION, broker->cluster_id(),
-               broker->config().log_dirs().front());
-  say_started(broker->config().node_id());
-  shard.io().run();
-  TRY_VOID(broker->close());
+  TRY(const auto node, Node::open({*disk, *clock, *random, std::thread::hardware_concurrency()},
+                                  std::move(config), cluster_id == nullptr ? "" : cluster_id));
+  Loops loops(*node);
+  TRY_VOID(loops.bind());
+  spdlog::info("klamm {} serves cluster {} from {}", KLAMM_VERSION, node->cluster_id(),
+               node->config().log_dirs().front());
+  say_started(node->config().node_id());
+  loops.run();
+  TRY_VOID(node->close());
   spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server stopped (kafka.server.KafkaRaftServer)",
-               broker->config().node_id());
+               node->config().node_id());
   return {};
 }
 

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "protocol/base/check.h"
+
 namespace klamm::broker {
 
 using replication::ConfigResource;
@@ -18,26 +20,18 @@ constexpr int64_t kRemoveFolderDelayMs = 60'000;
 
 }  // namespace
 
-Result<> Replicas::load(const ImagePtr& image) {
+size_t owning_shard(const Uuid& topic_id, int32_t partition, size_t shards) {
+  return shards == 1 ? 0 : (std::hash<Uuid>()(topic_id) + static_cast<size_t>(partition)) % shards;
+}
+
+void Replicas::load(const ImagePtr& image, Homes homes) {
   image_ = image;
-  bool clean = true;
-  for (const auto& dir : dirs_) {
-    TRY(const auto found, dir->partitions());
-    clean = clean && dir->was_clean();
-    for (const auto& partition : found) {
-      const auto topic = image->topic(partition.id.topic);
-      if (topic == nullptr || (partition.topic_id && *partition.topic_id != topic->id)) {
-        spdlog::warn("{} belongs to no topic of this cluster; it is left alone", partition.folder);
-        continue;
-      }
-      homes_[partition.id] = dir.get();
-    }
-  }
-  if (clean) {
-    return {};
+  homes_ = std::move(homes);
+  if (std::all_of(dirs_.begin(), dirs_.end(), [](const auto& dir) { return dir->was_clean(); })) {
+    return;
   }
   size_t done = 0;
-  for (const auto& [id, dir] : std::map(homes_)) {
+  for (const auto& [id, dir] : Homes(homes_)) {
     if (auto opened = find(id.topic, id.partition); !opened) {
       spdlog::error("cannot open {}: {}", id.directory(), opened.error().why);
     }
@@ -45,27 +39,12 @@ Result<> Replicas::load(const ImagePtr& image) {
       spdlog::info("recovered {} of {} logs after an unclean stop", done, homes_.size());
     }
   }
-  return {};
 }
 
 LogDir* Replicas::dir_by_id(const Uuid& id) {
   const auto found = std::find_if(dirs_.begin(), dirs_.end(),
                                   [&](const auto& dir) { return dir->directory_id() == id; });
   return found == dirs_.end() ? nullptr : found->get();
-}
-
-Uuid Replicas::directory_for_new() const {
-  std::map<const LogDir*, size_t> load;
-  for (const auto& dir : dirs_) {
-    load[dir.get()] = 0;
-  }
-  for (const auto& [id, dir] : homes_) {
-    ++load[dir];
-  }
-  const auto least =
-      std::min_element(dirs_.begin(), dirs_.end(),
-                       [&](const auto& a, const auto& b) { return load[a.get()] < load[b.get()]; });
-  return (*least)->directory_id();
 }
 
 Result<Partition*> Replicas::find(const std::string& topic, int32_t partition) {
@@ -93,6 +72,7 @@ Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition) {
     return fail(ErrorCode::kUnknownTopicOrPartition,
                 "topic " + topic.name + " has no partition " + std::to_string(partition));
   }
+  CHECK_INVARIANT(owns(topic.id, partition));
   if (image->second.leader != config_.node_id()) {
     return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
   }
@@ -185,8 +165,8 @@ void Replicas::housekeep() {
   });
 }
 
-Result<> Replicas::write_checkpoints() {
-  std::map<LogDir*, LogDir::Offsets> offsets;
+DirOffsets Replicas::offsets() const {
+  DirOffsets offsets;
   for (const auto& [id, dir] : homes_) {
     // A log that was not opened is where the last checkpoint left it.
     auto& of_dir = offsets[dir];
@@ -205,19 +185,12 @@ Result<> Replicas::write_checkpoints() {
       of_dir.start_offsets[partition->id()] = log.start_offset();
     }
   }
-  for (const auto& [dir, of_dir] : offsets) {
-    TRY_VOID(dir->store_checkpoints(of_dir));
-  }
-  return {};
+  return offsets;
 }
 
-Result<> Replicas::close(int64_t broker_epoch) {
+Result<> Replicas::close() {
   for (auto& [key, partition] : partitions_) {
     TRY_VOID(partition->log().close());
-  }
-  TRY_VOID(write_checkpoints());
-  for (const auto& dir : dirs_) {
-    TRY_VOID(dir->mark_clean(broker_epoch));
   }
   return {};
 }

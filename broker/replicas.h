@@ -1,6 +1,6 @@
 #pragma once
-// The partitions of this node: opens, closes, creates and deletes their logs as the metadata image
-// says, in one or several log directories, and keeps the checkpoints.
+// The partitions that one shard of this node owns: opens, closes, creates and deletes their logs as
+// the metadata image says, in one or several log directories.
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -19,31 +19,48 @@ using protocol::Uuid;
 using replication::ImagePtr;
 using replication::Partition;
 
+// Where the folders of known partitions are, open or not.
+using Homes = std::map<storage::TopicPartition, storage::LogDir*>;
+// What the checkpoints of the directories are to hold.
+using DirOffsets = std::map<storage::LogDir*, storage::LogDir::Offsets>;
+
+// Which shard of how many.
+struct ShardPlace {
+  size_t index = 0;
+  size_t count = 1;
+};
+// Which of `shards` owns a partition.
+size_t owning_shard(const Uuid& topic_id, int32_t partition, size_t shards);
+
 class Replicas {
  public:
   Replicas(storage::Disk& disk, const storage::Clock& clock, storage::Random& random,
-           const BrokerConfig& config, std::vector<std::unique_ptr<storage::LogDir>>& dirs)
-      : disk_(disk), clock_(clock), random_(random), config_(config), dirs_(dirs) {}
+           const BrokerConfig& config, std::vector<std::unique_ptr<storage::LogDir>>& dirs,
+           ShardPlace place)
+      : disk_(disk), clock_(clock), random_(random), config_(config), dirs_(dirs), place_(place) {}
 
-  // Takes stock of the directories. After a clean stop logs are opened when first asked for; after
-  // a crash all are opened and verified now.
-  Result<> load(const ImagePtr& image);
+  // Takes the shard's share of what was found in the directories. After a clean stop logs are
+  // opened when first asked for; after a crash all are opened and verified now.
+  void load(const ImagePtr& image, Homes homes);
+  const ImagePtr& image() const { return image_; }
   // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
   void follow(const ImagePtr& before, const ImagePtr& now);
 
+  bool owns(const Uuid& topic_id, int32_t partition) const {
+    return owning_shard(topic_id, partition, place_.count) == place_.index;
+  }
+  // For a partition that this shard owns.
   // UNKNOWN_TOPIC_OR_PARTITION / UNKNOWN_TOPIC_ID when the image has no such partition,
   // NOT_LEADER_OR_FOLLOWER when it is not ours, KAFKA_STORAGE_ERROR when its log cannot be opened.
   // The pointer is good until control returns to the event loop.
   Result<Partition*> find(const std::string& topic, int32_t partition);
   Result<Partition*> find(const Uuid& topic_id, int32_t partition);
 
-  // The directory with the fewest partitions.
-  Uuid directory_for_new() const;
   // Retention and flushing by time for every open log.
   void housekeep();
-  Result<> write_checkpoints();
-  // For a clean stop: closes every log, then writes checkpoints and the mark of a clean stop.
-  Result<> close(int64_t broker_epoch);
+  DirOffsets offsets() const;
+  // For a clean stop.
+  Result<> close();
 
  private:
   struct Key {
@@ -68,10 +85,10 @@ class Replicas {
   storage::Random& random_;
   const BrokerConfig& config_;
   std::vector<std::unique_ptr<storage::LogDir>>& dirs_;
-  ImagePtr image_;
+  ShardPlace place_;
+  ImagePtr image_ = std::make_shared<replication::MetadataImage>();
   std::unordered_map<Key, std::unique_ptr<Partition>, KeyHash> partitions_;
-  // Where the folders of known partitions are, open or not.
-  std::map<storage::TopicPartition, storage::LogDir*> homes_;
+  Homes homes_;
   struct Removal {
     std::string folder;
     int64_t due_ms;

@@ -65,7 +65,9 @@ class Broker:
 
     def command(self):
         if self.kind == "klamm":
-            return [str(ROOT / "build/release/klamm"), self.properties]
+            # Another build of it (with sanitizers, say), more arguments for it: from the environment.
+            binary = os.environ.get("KLAMM_BINARY", str(ROOT / "build/release/klamm"))
+            return [binary, self.properties, *os.environ.get("KLAMM_ARGS", "").split()]
         return ["java", "-Xmx768m", "-cp", f"{LIBS}/*", "kafka.Kafka", self.properties]
 
     def start(self):

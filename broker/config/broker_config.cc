@@ -98,21 +98,6 @@ std::optional<protocol::Compression> parse_compression(const std::string& name) 
 
 }  // namespace
 
-std::vector<std::string> split_list(std::string_view text) {
-  std::vector<std::string> parts;
-  while (!text.empty()) {
-    const size_t comma = text.find(',');
-    std::string part(text.substr(0, comma));
-    part.erase(0, part.find_first_not_of(" \t"));
-    part.erase(part.find_last_not_of(" \t") + 1);
-    if (!part.empty()) {
-      parts.push_back(std::move(part));
-    }
-    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
-  }
-  return parts;
-}
-
 Result<BrokerConfig> BrokerConfig::make(ConfigMap given) {
   BrokerConfig config;
   if (given.contains("advertised.listeners") && !given.contains("listeners")) {
@@ -129,6 +114,7 @@ Result<BrokerConfig> BrokerConfig::make(ConfigMap given) {
   }
   for (const auto& [name, value] : given) {
     const ConfigKey* key = find_key(broker_keys(), name);
+    key = key == nullptr ? find_key(klamm_keys(), name) : key;
     if (key == nullptr) {
       config.unknown_.push_back(name);
     } else {
@@ -201,9 +187,11 @@ const std::string* BrokerConfig::find(std::string_view name) const {
   }
   static std::map<std::string, std::string, std::less<>> defaults = [] {
     std::map<std::string, std::string, std::less<>> all;
-    for (const ConfigKey& key : broker_keys()) {
-      if (key.default_value != nullptr) {
-        all[std::string(key.name)] = key.default_value;
+    for (const auto keys : {broker_keys(), klamm_keys()}) {
+      for (const ConfigKey& key : keys) {
+        if (key.default_value != nullptr) {
+          all[std::string(key.name)] = key.default_value;
+        }
       }
     }
     return all;

@@ -62,8 +62,6 @@ class BrokerConfig {
 // KAFKA_A_B=v -> a.b=v, by the rules of the official image; `environment` is a list of NAME=value.
 ConfigMap config_from_environment(const std::vector<std::string>& environment);
 
-std::vector<std::string> split_list(std::string_view text);
-
 // The value that a topic key has without an override: from the broker's configuration by its
 // synonyms.
 std::string topic_default(const BrokerConfig& config, const ConfigKey& key);

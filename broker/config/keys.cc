@@ -7,25 +7,6 @@
 namespace klamm::broker {
 namespace {
 
-std::vector<std::string_view> split(std::string_view text) {
-  std::vector<std::string_view> parts;
-  while (true) {
-    const size_t comma = text.find(',');
-    std::string_view part = text.substr(0, comma);
-    while (part.starts_with(' ')) {
-      part.remove_prefix(1);
-    }
-    while (part.ends_with(' ')) {
-      part.remove_suffix(1);
-    }
-    parts.push_back(part);
-    if (comma == std::string_view::npos) {
-      return parts;
-    }
-    text.remove_prefix(comma + 1);
-  }
-}
-
 template <class T>
 bool parse(std::string_view text, T& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -55,7 +36,7 @@ bool in_range(std::string_view valid, double number) {
     }
     valid = valid.substr(0, alternative + 1);
   }
-  const auto parts = split(valid.substr(1, valid.size() - 2));
+  const auto parts = split_list(valid.substr(1, valid.size() - 2));
   double from = 0;
   double to = 0;
   return (!parse(parts.front(), from) || number >= from) &&
@@ -88,12 +69,34 @@ Result<> check_number(const ConfigKey& key, const std::string& value) {
   return {};
 }
 
+constexpr ConfigKey kKlammKeys[] = {
+    // Event loops, each a thread that owns a share of the partitions; 0: what suits the machine.
+    {"klamm.shards", ConfigType::kInt, "0", "[0,...,64]", ConfigUpdate::kReadOnly},
+};
+
 bool is_choice(std::string_view valid) {
   return valid.starts_with('[') && valid.find("...") == std::string_view::npos &&
          valid.find(':') == std::string_view::npos;
 }
 
 }  // namespace
+
+std::vector<std::string> split_list(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const size_t comma = text.find(',');
+    std::string part(text.substr(0, comma));
+    part.erase(0, part.find_first_not_of(" \t"));
+    part.erase(part.find_last_not_of(" \t") + 1);
+    if (!part.empty()) {
+      parts.push_back(std::move(part));
+    }
+    text = comma == std::string_view::npos ? std::string_view() : text.substr(comma + 1);
+  }
+  return parts;
+}
+
+std::span<const ConfigKey> klamm_keys() { return kKlammKeys; }
 
 const ConfigKey* find_key(std::span<const ConfigKey> keys, std::string_view name) {
   const auto found = std::find_if(keys.begin(), keys.end(),
@@ -109,9 +112,9 @@ Result<> check_value(const ConfigKey& key, const std::string& value) {
     return invalid(key, value, "Expected value to be either true or false");
   }
   if (is_choice(key.valid)) {
-    const auto choices = split(key.valid.substr(1, key.valid.size() - 2));
-    for (const auto part :
-         key.type == ConfigType::kList ? split(value) : std::vector<std::string_view>{value}) {
+    const auto choices = split_list(key.valid.substr(1, key.valid.size() - 2));
+    for (const auto& part :
+         key.type == ConfigType::kList ? split_list(value) : std::vector<std::string>{value}) {
       if (std::find(choices.begin(), choices.end(), part) == choices.end() &&
           !(part.empty() && value.empty())) {
         return invalid(

@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/base/result.h"
 
@@ -36,8 +37,13 @@ struct ConfigKey {
 std::span<const ConfigKey> broker_keys();
 std::span<const ConfigKey> topic_keys();
 std::span<const ConfigKey> group_keys();
+// Our own; their names begin with `klamm.`.
+std::span<const ConfigKey> klamm_keys();
 
 const ConfigKey* find_key(std::span<const ConfigKey> keys, std::string_view name);
+
+// The parts of a comma-separated list, trimmed, without empty ones.
+std::vector<std::string> split_list(std::string_view text);
 
 // INVALID_CONFIG, with a reason for people, when the value does not parse or is out of range.
 Result<> check_value(const ConfigKey& key, const std::string& value);

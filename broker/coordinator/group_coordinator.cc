@@ -29,35 +29,36 @@ std::string uuid_text(storage::Random& random) {
 }  // namespace
 
 GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
-                                   const storage::Clock& clock, storage::Random& random,
-                                   std::function<int32_t()> partition_count)
-    : clock_(clock),
-      partition_count_(std::move(partition_count)),
-      config_(read_config(config)),
+                                   const storage::Clock& clock, storage::Random& random)
+    : config_(read_config(config)),
       metadata_size_max_(config.number("offset.metadata.max.bytes")),
       runtime_(kOffsetsTopic, replicas, timers, clock, [this, &random](RecordSink& sink) {
         return std::make_unique<GroupShard>(sink, config_, [&random] { return uuid_text(random); });
       }) {}
 
-Result<> GroupCoordinator::with(const std::string& group_id,
-                                const std::function<void(GroupShard&, int64_t)>& use) {
+Result<int32_t> GroupCoordinator::partition_of(const std::string& group_id,
+                                               const replication::TopicImage* topic) {
   if (group_id.empty()) {
     return fail(ErrorCode::kInvalidGroupId, "the group id is empty");
   }
-  const int32_t partitions = partition_count_();
-  if (partitions == 0) {
+  if (topic == nullptr) {
     return fail(ErrorCode::kCoordinatorNotAvailable, "__consumer_offsets does not exist yet");
   }
-  const int32_t partition = coordinator_partition(group_id, partitions);
-  TRY(CoordinatorShard* const shard, runtime_.shard(partition));
-  use(static_cast<GroupShard&>(*shard), clock_.wall_ms());
+  return coordinator_partition(group_id, static_cast<int32_t>(topic->partitions.size()));
+}
+
+void GroupCoordinator::with(int32_t partition,
+                            const std::function<void(Result<GroupShard*>)>& use) {
+  const auto shard = runtime_.shard(partition);
+  if (!shard) {
+    return use(std::unexpected(shard.error()));
+  }
+  use(static_cast<GroupShard*>(*shard));
   runtime_.rearm(partition);
-  return {};
 }
 
 void GroupCoordinator::for_each(const std::function<void(GroupShard&)>& visit) {
-  runtime_.for_each(partition_count_(),
-                    [&](CoordinatorShard& shard) { visit(static_cast<GroupShard&>(shard)); });
+  runtime_.for_each([&](CoordinatorShard& shard) { visit(static_cast<GroupShard&>(shard)); });
 }
 
 }  // namespace klamm::broker

@@ -1,5 +1,6 @@
 #pragma once
-// The group coordinator as handlers see it: finds the shard of a group and keeps its timer armed.
+// The group coordinator of the __consumer_offsets partitions that one shard of the node owns: finds
+// the state of a group and keeps its timer armed.
 #include <functional>
 #include <string>
 
@@ -13,19 +14,20 @@ inline constexpr const char* kOffsetsTopic = "__consumer_offsets";
 class GroupCoordinator {
  public:
   GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
-                   const storage::Clock& clock, storage::Random& random,
-                   std::function<int32_t()> partition_count);
+                   const storage::Clock& clock, storage::Random& random);
 
-  // Calls `use` with the shard of the group. INVALID_GROUP_ID for an empty id,
-  // COORDINATOR_NOT_AVAILABLE or NOT_COORDINATOR when the group is not served here.
-  Result<> with(const std::string& group_id,
-                const std::function<void(GroupShard& shard, int64_t now_ms)>& use);
+  // The partition that coordinates a group. INVALID_GROUP_ID for an empty id,
+  // COORDINATOR_NOT_AVAILABLE while there is no topic.
+  static Result<int32_t> partition_of(const std::string& group_id,
+                                      const replication::TopicImage* topic);
+  // Calls `use` with the groups of a partition, or with COORDINATOR_NOT_AVAILABLE or
+  // NOT_COORDINATOR when they are not coordinated here.
+  void with(int32_t partition, const std::function<void(Result<GroupShard*>)>& use);
+  // Visits the groups of every partition that this shard of the node coordinates.
   void for_each(const std::function<void(GroupShard&)>& visit);
   int64_t metadata_size_max() const { return metadata_size_max_; }
 
  private:
-  const storage::Clock& clock_;
-  std::function<int32_t()> partition_count_;  // of __consumer_offsets; 0: not there yet
   GroupShardConfig config_;
   int64_t metadata_size_max_;
   CoordinatorRuntime runtime_;

@@ -163,10 +163,16 @@ Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
 
 void CoordinatorRuntime::rearm(int32_t partition) { hosted_.at(partition)->rearm(); }
 
-void CoordinatorRuntime::for_each(int32_t partitions,
-                                  const std::function<void(CoordinatorShard&)>& visit) {
-  for (int32_t i = 0; i < partitions; ++i) {
-    if (const auto found = shard(i)) {
+void CoordinatorRuntime::for_each(const std::function<void(CoordinatorShard&)>& visit) {
+  const auto topic = replicas_.image()->topic(topic_);
+  if (topic == nullptr) {
+    return;
+  }
+  for (const auto& [partition, unused] : topic->partitions) {
+    if (!replicas_.owns(topic->id, partition)) {
+      continue;
+    }
+    if (const auto found = shard(partition)) {
       visit(**found);
     }
   }

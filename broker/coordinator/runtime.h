@@ -61,8 +61,8 @@ class CoordinatorRuntime {
   Result<CoordinatorShard*> shard(int32_t partition);
   // Must be called after each event given to the shard: its deadline may have moved.
   void rearm(int32_t partition);
-  // Loads all partitions that this node leads and calls `visit` for each.
-  void for_each(int32_t partitions, const std::function<void(CoordinatorShard&)>& visit);
+  // Loads all partitions that are led and owned here and calls `visit` for each.
+  void for_each(const std::function<void(CoordinatorShard&)>& visit);
 
  private:
   class Hosted;

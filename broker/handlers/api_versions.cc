@@ -60,7 +60,7 @@ void add_features(ApiVersionsResponse& response, const replication::MetadataImag
 
 }  // namespace
 
-void handle(RequestContext& context, const ApiVersionsRequest& request,
+void handle(RequestContext& context, ApiVersionsRequest&& request,
             Reply<ApiVersionsResponse> reply) {
   ApiVersionsResponse response;
   if (context.version < 0 || context.version > ApiVersionsRequest::kVersionMax) {

@@ -1,7 +1,7 @@
 // CreatePartitions (key 37), v0-3. Each topic succeeds or fails by itself. Answered when the
 // records are committed.
-#include "broker/broker.h"
 #include "broker/handlers/handlers.h"
+#include "broker/node.h"
 #include "protocol/generated/create_partitions_request.h"
 #include "protocol/generated/create_partitions_response.h"
 
@@ -11,9 +11,9 @@ using namespace protocol;
 
 namespace {
 
-Result<> grow(RequestContext& context, const CreatePartitionsRequest::CreatePartitionsTopic& asked,
+Result<> grow(Node& node, const CreatePartitionsRequest::CreatePartitionsTopic& asked,
               bool validate_only) {
-  const auto topic = context.broker.image()->topic(asked.name);
+  const auto topic = node.image()->topic(asked.name);
   if (topic == nullptr) {
     return fail(ErrorCode::kUnknownTopicOrPartition,
                 "This server does not host this topic-partition.");
@@ -25,25 +25,28 @@ Result<> grow(RequestContext& context, const CreatePartitionsRequest::CreatePart
       assignments->push_back(assignment.broker_ids);
     }
   }
-  TRY(const auto records, replication::grow_topic(*context.broker.image(), *topic, asked.count,
-                                                  assignments, context.broker.topic_defaults()));
-  return validate_only ? Result<>() : context.broker.commit(records);
+  TRY(const auto records, replication::grow_topic(*node.image(), *topic, asked.count, assignments,
+                                                  node.topic_defaults()));
+  return validate_only ? Result<>() : node.commit(records);
 }
 
 }  // namespace
 
-void handle(RequestContext& context, const CreatePartitionsRequest& request,
+void handle(RequestContext& context, CreatePartitionsRequest&& request,
             Reply<CreatePartitionsResponse> reply) {
-  CreatePartitionsResponse response;
-  for (const auto& topic : request.topics) {
-    auto& out = response.results.emplace_back();
-    out.name = topic.name;
-    if (const auto grown = grow(context, topic, request.validate_only); !grown) {
-      out.error_code = grown.error().code;
-      out.error_message = grown.error().why;
-    }
-  }
-  reply.send(response);
+  context.broker.at_controller(
+      [request = std::move(request), reply = std::move(reply)](Node& node) mutable {
+        CreatePartitionsResponse response;
+        for (const auto& topic : request.topics) {
+          auto& out = response.results.emplace_back();
+          out.name = topic.name;
+          if (const auto grown = grow(node, topic, request.validate_only); !grown) {
+            out.error_code = grown.error().code;
+            out.error_message = grown.error().why;
+          }
+        }
+        reply.send(response);
+      });
 }
 
 }  // namespace klamm::broker

@@ -4,9 +4,9 @@
 #include <algorithm>
 #include <map>
 
-#include "broker/broker.h"
 #include "broker/handlers/config_description.h"
 #include "broker/handlers/handlers.h"
+#include "broker/node.h"
 #include "protocol/generated/create_topics_request.h"
 #include "protocol/generated/create_topics_response.h"
 
@@ -42,15 +42,14 @@ Outcome failed(const std::string& name, Error error) {
   return outcome;
 }
 
-Outcome create(RequestContext& context, const CreateTopicsRequest::CreatableTopic& asked,
-               bool validate_only) {
+Outcome create(Node& node, const CreateTopicsRequest::CreatableTopic& asked, bool validate_only) {
   if (std::any_of(asked.configs.begin(), asked.configs.end(),
                   [](const auto& config) { return !config.value; })) {
     return failed(asked.name,
                   {ErrorCode::kInvalidConfig, "Null value not supported for topic configs"});
   }
   const auto topic = to_new_topic(asked);
-  auto change = context.broker.create_topic(topic, validate_only);
+  auto change = node.create_topic(topic, validate_only);
   if (!change) {
     return failed(asked.name, std::move(change.error()));
   }
@@ -59,9 +58,9 @@ Outcome create(RequestContext& context, const CreateTopicsRequest::CreatableTopi
   outcome.topic_id = validate_only ? Uuid{} : change->id;
   outcome.num_partitions = change->partitions;
   outcome.replication_factor = change->replication_factor;
-  for (const auto& entry : describe_topic_config(
-           context.broker.config(), topic.configs,
-           context.broker.image()->config(replication::ConfigResource::kBroker, ""))) {
+  for (const auto& entry :
+       describe_topic_config(node.config(), topic.configs,
+                             node.image()->config(replication::ConfigResource::kBroker, ""))) {
     outcome.configs->push_back({.name = entry.name,
                                 .value = entry.value,
                                 .read_only = entry.read_only,
@@ -71,10 +70,7 @@ Outcome create(RequestContext& context, const CreateTopicsRequest::CreatableTopi
   return outcome;
 }
 
-}  // namespace
-
-void handle(RequestContext& context, const CreateTopicsRequest& request,
-            Reply<CreateTopicsResponse> reply) {
+CreateTopicsResponse create_all(Node& node, const CreateTopicsRequest& request) {
   CreateTopicsResponse response;
   std::map<std::string, int> times_named;
   for (const auto& topic : request.topics) {
@@ -83,13 +79,21 @@ void handle(RequestContext& context, const CreateTopicsRequest& request,
   for (const auto& topic : request.topics) {
     const int times = std::exchange(times_named[topic.name], -1);
     if (times == 1) {
-      response.topics.push_back(create(context, topic, request.validate_only));
+      response.topics.push_back(create(node, topic, request.validate_only));
     } else if (times > 1) {
       response.topics.push_back(
           failed(topic.name, {ErrorCode::kInvalidRequest, "Duplicate topic name."}));
     }
   }
-  reply.send(response);
+  return response;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, CreateTopicsRequest&& request,
+            Reply<CreateTopicsResponse> reply) {
+  context.broker.at_controller([request = std::move(request), reply = std::move(reply)](
+                                   Node& node) mutable { reply.send(create_all(node, request)); });
 }
 
 }  // namespace klamm::broker

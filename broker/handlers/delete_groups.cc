@@ -9,7 +9,7 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const DeleteGroupsRequest& request,
+void handle(RequestContext& context, DeleteGroupsRequest&& request,
             Reply<DeleteGroupsResponse> reply) {
   struct Open {
     Reply<DeleteGroupsResponse> reply;
@@ -23,9 +23,11 @@ void handle(RequestContext& context, const DeleteGroupsRequest& request,
       open->reply.send(open->response);
     }
   };
+  for (const std::string& id : request.groups_names) {
+    open->response.results.push_back({.group_id = id});
+  }
   for (size_t i = 0; i < request.groups_names.size(); ++i) {
     const std::string& id = request.groups_names[i];
-    open->response.results.push_back({.group_id = id});
     const auto finish = [open, finish_one, i](ErrorCode error) {
       open->response.results[i].error_code = error;
       if (error != ErrorCode::kNone) {
@@ -33,11 +35,13 @@ void handle(RequestContext& context, const DeleteGroupsRequest& request,
       }
       finish_one();
     };
-    const auto done = context.broker.groups().with(
-        id, [&](GroupShard& shard, int64_t) { shard.remove_group(id, finish); });
-    if (!done) {
-      finish(done.error().code);
-    }
+    context.broker.with_group(
+        id, [id, finish, home = context.broker.shard()](Result<GroupShard*> shard, Broker& owner) {
+          const auto at_home = [&owner, home, finish](ErrorCode error) {
+            owner.at(home, [finish, error](Broker&) { finish(error); });
+          };
+          shard ? (*shard)->remove_group(id, at_home) : at_home(shard.error().code);
+        });
   }
   finish_one();
 }

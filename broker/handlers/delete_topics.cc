@@ -1,7 +1,7 @@
 // DeleteTopics (key 20), v1-6.   v5: error messages.   v6: by name or by id.
 // Answered when the records are committed; the files go in the background.
-#include "broker/broker.h"
 #include "broker/handlers/handlers.h"
+#include "broker/node.h"
 #include "protocol/generated/delete_topics_request.h"
 #include "protocol/generated/delete_topics_response.h"
 
@@ -22,8 +22,8 @@ Outcome failed(std::optional<std::string> name, const Uuid& id, ErrorCode code, 
   return outcome;
 }
 
-Outcome remove(RequestContext& context, const std::optional<std::string>& name, const Uuid& id) {
-  if (!context.broker.config().flag("delete.topic.enable")) {
+Outcome remove(Node& node, const std::optional<std::string>& name, const Uuid& id) {
+  if (!node.config().flag("delete.topic.enable")) {
     return failed(name, id, ErrorCode::kTopicDeletionDisabled, "Topic deletion is disabled.");
   }
   if (name && !id.is_zero()) {
@@ -34,15 +34,14 @@ Outcome remove(RequestContext& context, const std::optional<std::string>& name, 
     return failed(name, id, ErrorCode::kInvalidRequest,
                   "Neither topic name nor id were specified.");
   }
-  const auto topic =
-      name ? context.broker.image()->topic(*name) : context.broker.image()->topic(id);
+  const auto topic = name ? node.image()->topic(*name) : node.image()->topic(id);
   if (topic == nullptr) {
     return name ? failed(name, id, ErrorCode::kUnknownTopicOrPartition,
                          "This server does not host this topic-partition.")
                 : failed(name, id, ErrorCode::kUnknownTopicId,
                          "This server does not host this topic ID.");
   }
-  if (auto done = context.broker.commit(replication::delete_topic(*topic)); !done) {
+  if (auto done = node.commit(replication::delete_topic(*topic)); !done) {
     return failed(name, id, done.error().code, std::move(done.error().why));
   }
   Outcome outcome;
@@ -53,16 +52,19 @@ Outcome remove(RequestContext& context, const std::optional<std::string>& name, 
 
 }  // namespace
 
-void handle(RequestContext& context, const DeleteTopicsRequest& request,
+void handle(RequestContext& context, DeleteTopicsRequest&& request,
             Reply<DeleteTopicsResponse> reply) {
-  DeleteTopicsResponse response;
-  for (const auto& topic : request.topics) {
-    response.responses.push_back(remove(context, topic.name, topic.topic_id));
-  }
-  for (const auto& name : request.topic_names) {
-    response.responses.push_back(remove(context, name, {}));
-  }
-  reply.send(response);
+  context.broker.at_controller(
+      [request = std::move(request), reply = std::move(reply)](Node& node) mutable {
+        DeleteTopicsResponse response;
+        for (const auto& topic : request.topics) {
+          response.responses.push_back(remove(node, topic.name, topic.topic_id));
+        }
+        for (const auto& name : request.topic_names) {
+          response.responses.push_back(remove(node, name, {}));
+        }
+        reply.send(response);
+      });
 }
 
 }  // namespace klamm::broker

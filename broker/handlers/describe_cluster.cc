@@ -9,7 +9,7 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const DescribeClusterRequest& request,
+void handle(RequestContext& context, DescribeClusterRequest&& request,
             Reply<DescribeClusterResponse> reply) {
   constexpr int8_t kBrokers = 1;
   DescribeClusterResponse response;

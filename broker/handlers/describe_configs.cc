@@ -7,6 +7,7 @@
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/describe_configs_request.h"
 #include "protocol/generated/describe_configs_response.h"
+#include "replication/controller/topics.h"
 
 namespace klamm::broker {
 
@@ -72,7 +73,7 @@ DescribeConfigsResponse::DescribeConfigsResourceResult to_answer(ConfigDescripti
 
 }  // namespace
 
-void handle(RequestContext& context, const DescribeConfigsRequest& request,
+void handle(RequestContext& context, DescribeConfigsRequest&& request,
             Reply<DescribeConfigsResponse> reply) {
   DescribeConfigsResponse response;
   for (const auto& resource : request.resources) {

@@ -1,6 +1,6 @@
 // DescribeGroups (key 15), v0-6.   v3: authorised operations.   v4: static members.   v6: a group
 // that does not exist is an error; before, it is Dead.   Answers at once; never parked.
-#include "broker/broker.h"
+#include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/describe_groups_request.h"
 #include "protocol/generated/describe_groups_response.h"
@@ -9,31 +9,50 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const DescribeGroupsRequest& request,
-            Reply<DescribeGroupsResponse> reply) {
-  DescribeGroupsResponse response;
-  for (const auto& id : request.groups) {
-    DescribeGroupsResponse::DescribedGroup described;
-    described.group_id = id;
-    const auto done = context.broker.groups().with(id, [&](const GroupShard& shard, int64_t) {
-      if (auto found = shard.describe(id)) {
-        described = std::move(*found);
-        return;
-      }
+namespace {
+
+using Described = DescribeGroupsResponse::DescribedGroup;
+
+Described describe(Broker& broker, const std::string& id, int16_t version) {
+  Described described;
+  described.group_id = id;
+  broker.with_own_group(id, [&](Result<GroupShard*> shard) {
+    if (!shard) {
+      described.error_code = shard.error().code;
+    } else if (auto found = (*shard)->describe(id)) {
+      described = std::move(*found);
+    } else {
       described.group_state = "Dead";
-      if (context.version >= 6) {
+      if (version >= 6) {
         described.error_code = ErrorCode::kGroupIdNotFound;
         described.error_message = "Group " + id + " not found.";
       }
-    });
-    if (!done) {
-      described.error_code = done.error().code;
-    } else if (request.include_authorized_operations && described.error_code == ErrorCode::kNone) {
-      described.authorized_operations = kGroupOperations;
     }
-    response.groups.push_back(std::move(described));
-  }
-  reply.send(response);
+  });
+  return described;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, DescribeGroupsRequest&& request,
+            Reply<DescribeGroupsResponse> reply) {
+  const bool with_operations = request.include_authorized_operations;
+  ask_owners(
+      context.broker, std::move(request.groups),
+      [&broker = context.broker](const std::string& id) { return broker.group_owner(id); },
+      [version = context.version](Broker& broker, const std::string& id) {
+        return describe(broker, id, version);
+      },
+      [with_operations, reply = std::move(reply)](std::vector<Described> groups) mutable {
+        DescribeGroupsResponse response;
+        response.groups = std::move(groups);
+        for (auto& group : response.groups) {
+          if (with_operations && group.error_code == ErrorCode::kNone) {
+            group.authorized_operations = kGroupOperations;
+          }
+        }
+        reply.send(response);
+      });
 }
 
 }  // namespace klamm::broker

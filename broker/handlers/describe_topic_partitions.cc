@@ -7,6 +7,7 @@
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/describe_topic_partitions_request.h"
 #include "protocol/generated/describe_topic_partitions_response.h"
+#include "replication/controller/topics.h"
 
 namespace klamm::broker {
 
@@ -45,7 +46,7 @@ int32_t add_partitions(const replication::TopicImage& image, int32_t from, int64
 
 }  // namespace
 
-void handle(RequestContext& context, const DescribeTopicPartitionsRequest& request,
+void handle(RequestContext& context, DescribeTopicPartitionsRequest&& request,
             Reply<DescribeTopicPartitionsResponse> reply) {
   DescribeTopicPartitionsResponse response;
   const auto& image = *context.broker.image();

@@ -2,7 +2,9 @@
 // fetched epoch.   v13: topic ids.   v15: replica state.   v16: endpoints of a new leader.   v18:
 // the fetcher's high watermark. Waits until min_bytes are there, max_wait_ms are over, or a
 // partition has an error. The answer names ranges of the log's files; they are read when it leaves.
+#include <functional>
 #include <memory>
+#include <optional>
 
 #include "broker/broker.h"
 #include "broker/handlers/handlers.h"
@@ -20,192 +22,306 @@ using PartitionAnswer = FetchResponse::PartitionData;
 constexpr int8_t kReadCommitted = 1;
 constexpr int16_t kVersionWithTopicIds = 13;
 
+// What one fetch asks every partition.
+struct Terms {
+  int16_t version;
+  int8_t isolation;
+  int32_t min_bytes;
+  int64_t max_bytes;
+};
+
+// A partition of a fetch, and what it said.
+struct Reading {
+  FetchKey key;
+  FetchRequest::FetchPartition wanted;
+  PartitionAnswer answer;
+};
+
+bool is_urgent(const PartitionAnswer& answer) {
+  return answer.error_code != ErrorCode::kNone || answer.diverging_epoch.end_offset >= 0;
+}
+
+// The fetcher's last epoch ended earlier here than where it wants to read (KIP-595).
+bool diverges(const storage::Log& log, const FetchRequest::FetchPartition& wanted,
+              PartitionAnswer& answer) {
+  if (wanted.last_fetched_epoch < 0 || wanted.fetch_offset < log.start_offset() ||
+      wanted.fetch_offset > log.end_offset()) {
+    return false;
+  }
+  const auto end = log.epochs().end_of(wanted.last_fetched_epoch, log.end_offset());
+  if (end.epoch == wanted.last_fetched_epoch && end.start_offset >= wanted.fetch_offset) {
+    return false;
+  }
+  answer.diverging_epoch = {.epoch = end.epoch,
+                            .end_offset = std::max<int64_t>(end.start_offset, 0)};
+  return true;
+}
+
+void read_records(Partition& partition, const FetchRequest::FetchPartition& wanted,
+                  const Terms& terms, int64_t bytes_left, bool nothing_yet,
+                  PartitionAnswer& answer) {
+  storage::Log& log = partition.log();
+  const bool committed = terms.isolation == kReadCommitted;
+  answer.high_watermark = partition.high_watermark();
+  answer.last_stable_offset = partition.last_stable_offset();
+  answer.log_start_offset = log.start_offset();
+  if (committed) {
+    answer.aborted_transactions.emplace();
+  } else {
+    answer.aborted_transactions.reset();
+  }
+  if (diverges(log, wanted, answer)) {
+    return;
+  }
+  const int64_t bound = committed ? answer.last_stable_offset : answer.high_watermark;
+  const int64_t size_max =
+      std::max<int64_t>(std::min<int64_t>(wanted.partition_max_bytes, bytes_left), 0);
+  auto records = log.read(wanted.fetch_offset, static_cast<size_t>(size_max), bound, nothing_yet);
+  if (records) {
+    answer.records = std::move(*records);
+    return;
+  }
+  answer.error_code = records.error().code;
+  answer.high_watermark = -1;
+  answer.last_stable_offset = -1;
+  answer.log_start_offset = -1;
+  answer.aborted_transactions.reset();
+}
+
+// Answers the partition, which is null when it cannot be read from.
+Partition* read(Broker& owner, Reading& reading, const Terms& terms, int64_t bytes_left,
+                bool nothing_yet) {
+  PartitionAnswer& answer = reading.answer;
+  answer = {};
+  answer.partition_index = reading.key.partition;
+  answer.high_watermark = -1;
+  answer.records = Payload();
+  const auto found = terms.version >= kVersionWithTopicIds
+                         ? owner.replicas().find(reading.key.topic_id, reading.key.partition)
+                         : owner.replicas().find(reading.key.topic, reading.key.partition);
+  answer.error_code =
+      found ? (*found)->check_epoch(reading.wanted.current_leader_epoch) : found.error().code;
+  if (answer.error_code != ErrorCode::kNone) {
+    return nullptr;
+  }
+  read_records(**found, reading.wanted, terms, bytes_left, nothing_yet, answer);
+  return *found;
+}
+
+// The share of a fetch that belongs to one shard: reads there, and waits there while that is not
+// enough. Travels between the fetch's own shard and the owner; only one of them holds it at a time,
+// but for the call that brings news.
+class Share : public replication::Watcher, public std::enable_shared_from_this<Share> {
+ public:
+  Share(size_t owner, Terms terms, std::function<void(Broker& owner)> news)
+      : owner_(owner), terms_(terms), news_(std::move(news)) {}
+
+  size_t owner() const { return owner_; }
+  std::vector<Reading>& readings() { return readings_; }
+  int64_t bytes() const { return bytes_; }
+  bool urgent() const { return urgent_; }
+
+  // On the owner's shard. What is not enough by itself waits for more unless `now_or_never`.
+  void read_all(Broker& broker, bool now_or_never) {
+    bytes_ = 0;
+    urgent_ = false;
+    broker_ = &broker;
+    std::vector<Partition*> partitions;
+    for (Reading& reading : readings_) {
+      Partition* const partition =
+          read(broker, reading, terms_, terms_.max_bytes - bytes_, bytes_ == 0);
+      bytes_ += reading.answer.records ? static_cast<int64_t>(reading.answer.records->size()) : 0;
+      urgent_ = urgent_ || is_urgent(reading.answer);
+      if (partition != nullptr) {
+        partitions.push_back(partition);
+      }
+    }
+    if (!now_or_never && !urgent_ && bytes_ < terms_.min_bytes) {
+      for (Partition* partition : partitions) {
+        partition->watch(weak_from_this());
+      }
+    }
+  }
+  void notify() override { news_(*broker_); }
+
+ private:
+  size_t owner_;
+  Terms terms_;
+  std::function<void(Broker& owner)> news_;
+  Broker* broker_ = nullptr;
+  std::vector<Reading> readings_;
+  int64_t bytes_ = 0;
+  bool urgent_ = false;
+};
+
 // One fetch from arrival to answer; alive while it is parked.
-class Fetching : public replication::Watcher, public std::enable_shared_from_this<Fetching> {
+class Fetching : public std::enable_shared_from_this<Fetching> {
  public:
   Fetching(RequestContext& context, const FetchRequest& request, FetchSessions::Plan plan,
            Reply<FetchResponse> reply)
       : broker_(context.broker),
-        version_(context.version),
-        min_bytes_(request.min_bytes),
-        isolation_(request.isolation_level),
-        max_bytes_(std::min<int64_t>(request.max_bytes,
-                                     context.broker.config().number("fetch.max.bytes"))),
+        terms_{context.version, request.isolation_level, request.min_bytes,
+               std::min<int64_t>(request.max_bytes,
+                                 context.broker.config().number("fetch.max.bytes"))},
         session_id_(plan.session == nullptr ? 0 : plan.session->id),
         loose_(std::move(plan.loose)),
         incremental_(plan.incremental),
         reply_(std::move(reply)) {}
 
   void begin(int32_t max_wait_ms) {
-    if (try_to_answer(max_wait_ms <= 0)) {
-      return;
+    const FetchSession* const items = session();
+    nothing_asked_ = items->items.empty() && session_id_ == 0;
+    for (const FetchItem& item : items->items) {
+      share_of(item.key).readings().push_back({item.key, item.wanted, {}});
     }
-    timer_ = broker_.timers().at(broker_.clock().monotonic_ms() + max_wait_ms,
-                                 [self = shared_from_this()] { self->try_to_answer(true); });
-  }
-  // A partition has news.
-  void notify() override {
-    if (!answered_ && try_to_answer(false)) {
-      broker_.timers().cancel(timer_);
+    last_try_ = max_wait_ms <= 0;
+    ask();
+    if (!answered_ && !last_try_) {
+      timer_ = broker_.timers().at(broker_.clock().monotonic_ms() + max_wait_ms,
+                                   [self = shared_from_this()] {
+                                     self->timer_.reset();
+                                     self->last_try_ = true;
+                                     self->ask();
+                                   });
     }
   }
 
  private:
-  struct Outcome {
-    FetchItem* item;
-    PartitionAnswer answer;
-  };
-
-  // Reads what is there; answers when that is enough or `now_or_never`, else waits at the
-  // partitions.
-  bool try_to_answer(bool now_or_never) {
-    if (answered_) {
-      return true;
+  FetchSession* session() {
+    return session_id_ == 0 ? &loose_ : broker_.fetch_sessions().find(session_id_);
+  }
+  Share& share_of(const FetchKey& key) {
+    const size_t owner = terms_.version >= kVersionWithTopicIds
+                             ? broker_.owner(key.topic_id, key.partition)
+                             : broker_.owner(key.topic, key.partition);
+    for (const auto& share : shares_) {
+      if (share->owner() == owner) {
+        return *share;
+      }
     }
-    FetchSession* session = session_id_ == 0 ? &loose_ : broker_.fetch_sessions().find(session_id_);
-    if (session == nullptr || !reply_.is_wanted()) {
+    // Called on the owner's shard; the fetch itself lives on this one.
+    const auto news = [weak = weak_from_this(), home = broker_.shard()](Broker& there) {
+      there.at(home, [weak](Broker&) {
+        if (const auto self = weak.lock()) {
+          self->ask();
+        }
+      });
+    };
+    shares_.push_back(std::make_shared<Share>(owner, terms_, news));
+    return *shares_.back();
+  }
+
+  // Has every share read. News that arrives while they do so are looked at afterwards.
+  void ask() {
+    if (answered_) {
+      return;
+    }
+    if (open_ > 0) {
+      again_ = true;
+      return;
+    }
+    again_ = false;
+    open_ = shares_.size() + 1;
+    for (const auto& share : shares_) {
+      broker_.at(share->owner(), [share, self = shared_from_this(), home = broker_.shard(),
+                                  last_try = last_try_](Broker& there) mutable {
+        share->read_all(there, last_try);
+        there.at(home, [self = std::move(self)](Broker&) { self->finish_one(); });
+      });
+    }
+    finish_one();
+  }
+  void finish_one() {
+    if (--open_ > 0) {
+      return;
+    }
+    int64_t bytes = 0;
+    bool urgent = nothing_asked_ || last_try_;
+    for (const auto& share : shares_) {
+      bytes += share->bytes();
+      urgent = urgent || share->urgent();
+    }
+    if (urgent || bytes >= terms_.min_bytes) {
+      answer();
+    } else if (again_) {
+      ask();
+    }
+  }
+
+  void answer() {
+    answered_ = true;
+    if (timer_) {
+      broker_.timers().cancel(*timer_);
+    }
+    FetchSession* const asked = session();
+    if (asked == nullptr || !reply_.is_wanted()) {
       // Another request ended the session while this one waited; the client does not expect its
       // records.
-      answered_ = true;
-      return reply_.send({.error_code = ErrorCode::kFetchSessionIdNotFound}), true;
+      return reply_.send({.error_code = ErrorCode::kFetchSessionIdNotFound});
     }
-    std::vector<Outcome> outcomes;
-    std::vector<Partition*> partitions;
-    int64_t bytes = 0;
-    bool urgent = session->items.empty() && session_id_ == 0;
-    for (FetchItem& item : session->items) {
-      Partition* partition = nullptr;
-      PartitionAnswer answer = read(item, max_bytes_ - bytes, bytes == 0, partition);
-      bytes += answer.records ? static_cast<int64_t>(answer.records->size()) : 0;
-      urgent =
-          urgent || answer.error_code != ErrorCode::kNone || answer.diverging_epoch.end_offset >= 0;
-      if (partition != nullptr) {
-        partitions.push_back(partition);
-      }
-      outcomes.push_back({&item, std::move(answer)});
-    }
-    if (!now_or_never && !urgent && bytes < min_bytes_) {
-      for (Partition* partition : partitions) {
-        partition->watch(weak_from_this());
-      }
-      return false;
-    }
-    answer(*session, outcomes);
-    return true;
-  }
-
-  PartitionAnswer read(const FetchItem& item, int64_t bytes_left, bool nothing_yet,
-                       Partition*& partition) {
-    PartitionAnswer answer;
-    answer.partition_index = item.key.partition;
-    answer.high_watermark = -1;
-    answer.records = Payload();
-    const auto found = version_ >= kVersionWithTopicIds
-                           ? broker_.replicas().find(item.key.topic_id, item.key.partition)
-                           : broker_.replicas().find(item.key.topic, item.key.partition);
-    if (!found) {
-      answer.error_code = found.error().code;
-      return answer;
-    }
-    if (const ErrorCode epoch = (*found)->check_epoch(item.wanted.current_leader_epoch);
-        epoch != ErrorCode::kNone) {
-      answer.error_code = epoch;
-      return answer;
-    }
-    partition = *found;
-    storage::Log& log = partition->log();
-    answer.high_watermark = partition->high_watermark();
-    answer.last_stable_offset = partition->last_stable_offset();
-    answer.log_start_offset = log.start_offset();
-    if (isolation_ == kReadCommitted) {
-      answer.aborted_transactions.emplace();
-    } else {
-      answer.aborted_transactions.reset();
-    }
-    if (diverges(log, item.wanted, answer)) {
-      return answer;
-    }
-    const int64_t bound =
-        isolation_ == kReadCommitted ? answer.last_stable_offset : answer.high_watermark;
-    const int64_t size_max =
-        std::min<int64_t>(item.wanted.partition_max_bytes, std::max<int64_t>(bytes_left, 0));
-    auto records =
-        log.read(item.wanted.fetch_offset, static_cast<size_t>(std::max<int64_t>(size_max, 0)),
-                 bound, nothing_yet);
-    if (records) {
-      answer.records = std::move(*records);
-      return answer;
-    }
-    answer.error_code = records.error().code;
-    answer.high_watermark = -1;
-    answer.last_stable_offset = -1;
-    answer.log_start_offset = -1;
-    answer.aborted_transactions.reset();
-    return answer;
-  }
-
-  // The fetcher's last epoch ended earlier here than where it wants to read (KIP-595).
-  static bool diverges(const storage::Log& log, const FetchRequest::FetchPartition& wanted,
-                       PartitionAnswer& answer) {
-    if (wanted.last_fetched_epoch < 0 || wanted.fetch_offset < log.start_offset() ||
-        wanted.fetch_offset > log.end_offset()) {
-      return false;
-    }
-    const auto end = log.epochs().end_of(wanted.last_fetched_epoch, log.end_offset());
-    if (end.epoch == wanted.last_fetched_epoch && end.start_offset >= wanted.fetch_offset) {
-      return false;
-    }
-    answer.diverging_epoch = {.epoch = end.epoch,
-                              .end_offset = std::max<int64_t>(end.start_offset, 0)};
-    return true;
-  }
-
-  void answer(FetchSession& session, std::vector<Outcome>& outcomes) {
     FetchResponse response;
     response.session_id = session_id_;
-    for (auto& [item, answer] : outcomes) {
-      const bool has_records = answer.records && answer.records->size() > 0;
-      const bool has_news = has_records || answer.error_code != ErrorCode::kNone ||
-                            answer.high_watermark != item->told_high_watermark ||
-                            answer.log_start_offset != item->told_start_offset ||
-                            answer.diverging_epoch.end_offset >= 0;
-      if (incremental_ && !has_news) {
-        continue;
-      }
-      item->told_high_watermark =
-          answer.error_code == ErrorCode::kNone ? answer.high_watermark : -2;
-      item->told_start_offset = answer.log_start_offset;
-      auto& topics = response.responses;
-      if (topics.empty() || topics.back().topic != item->key.topic ||
-          topics.back().topic_id != item->key.topic_id) {
-        topics.push_back({.topic = item->key.topic, .topic_id = item->key.topic_id});
-      }
-      topics.back().partitions.push_back(std::move(answer));
-      if (has_records) {
-        // Those who were served stand at the end of the queue next time.
-        session.items.splice(session.items.end(), session.items, session.index.at(item->key));
+    int64_t room = terms_.max_bytes;
+    for (const auto& share : shares_) {
+      for (Reading& reading : share->readings()) {
+        add(*asked, reading, room, response);
       }
     }
-    answered_ = true;
     reply_.send(response);
   }
 
+  void add(FetchSession& asked, Reading& reading, int64_t& room, FetchResponse& response) {
+    const auto known = asked.index.find(reading.key);
+    if (known == asked.index.end()) {
+      return;
+    }
+    FetchItem& item = *known->second;
+    PartitionAnswer& answer = reading.answer;
+    auto size = answer.records ? static_cast<int64_t>(answer.records->size()) : 0;
+    if (size > room && room < terms_.max_bytes) {
+      // Several shards together had more than the fetcher has room for; it asks for the rest again.
+      answer.records = Payload();
+      size = 0;
+    }
+    room -= size;
+    const bool has_news = size > 0 || is_urgent(answer) ||
+                          answer.high_watermark != item.told_high_watermark ||
+                          answer.log_start_offset != item.told_start_offset;
+    if (incremental_ && !has_news) {
+      return;
+    }
+    item.told_high_watermark = answer.error_code == ErrorCode::kNone ? answer.high_watermark : -2;
+    item.told_start_offset = answer.log_start_offset;
+    auto& topics = response.responses;
+    if (topics.empty() || topics.back().topic != reading.key.topic ||
+        topics.back().topic_id != reading.key.topic_id) {
+      topics.push_back({.topic = reading.key.topic, .topic_id = reading.key.topic_id});
+    }
+    topics.back().partitions.push_back(std::move(answer));
+    if (size > 0) {
+      // Those who were served stand at the end of the queue next time.
+      asked.items.splice(asked.items.end(), asked.items, known->second);
+    }
+  }
+
   Broker& broker_;
-  int16_t version_;
-  int32_t min_bytes_;
-  int8_t isolation_;
-  int64_t max_bytes_;
+  Terms terms_;
   int32_t session_id_;
   FetchSession loose_;
   bool incremental_;
+  bool nothing_asked_ = false;
   Reply<FetchResponse> reply_;
-  Timers::Id timer_;
+  std::vector<std::shared_ptr<Share>> shares_;
+  size_t open_ = 0;     // shares that are reading, and the one who asks them
+  bool again_ = false;  // there were news meanwhile
+  bool last_try_ = false;
+  std::optional<Timers::Id> timer_;
   bool answered_ = false;
 };
 
 }  // namespace
 
-void handle(RequestContext& context, const FetchRequest& request, Reply<FetchResponse> reply) {
+void handle(RequestContext& context, FetchRequest&& request, Reply<FetchResponse> reply) {
   auto plan = context.broker.fetch_sessions().plan(request, context.broker.random(),
                                                    context.broker.clock().monotonic_ms());
   if (!plan) {

@@ -2,8 +2,8 @@
 // (type 2). Creates __consumer_offsets when it is first needed. Transaction and share coordinators
 // are not served yet; their keys are answered with UNSUPPORTED_VERSION, which clients report at
 // once.
-#include "broker/broker.h"
 #include "broker/handlers/handlers.h"
+#include "broker/node.h"
 #include "protocol/generated/find_coordinator_request.h"
 #include "protocol/generated/find_coordinator_response.h"
 
@@ -22,7 +22,7 @@ Coordinator failed(const std::string& key, ErrorCode code, const char* why) {
   return {.key = key, .node_id = -1, .port = -1, .error_code = code, .error_message = why};
 }
 
-Coordinator find(RequestContext& context, int8_t type, const std::string& key) {
+Coordinator find(Node& node, const std::string& listener, int8_t type, const std::string& key) {
   if (type < kGroup || type > kShare) {
     return failed(key, ErrorCode::kInvalidRequest, "Unknown coordinator type.");
   }
@@ -30,17 +30,17 @@ Coordinator find(RequestContext& context, int8_t type, const std::string& key) {
     return failed(key, ErrorCode::kUnsupportedVersion,
                   "This broker coordinates consumer groups only.");
   }
-  if (!context.broker.ensure_topic(kOffsetsTopic)) {
+  if (!node.ensure_topic(kOffsetsTopic)) {
     return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
   }
-  const auto& image = *context.broker.image();
+  const auto& image = *node.image();
   const auto topic = image.topic(kOffsetsTopic);
   const int32_t partition =
       coordinator_partition(key, static_cast<int32_t>(topic->partitions.size()));
   const auto broker = image.brokers.find(topic->partitions.at(partition).leader);
   if (broker != image.brokers.end()) {
     for (const auto& endpoint : broker->second.endpoints) {
-      if (endpoint.name == context.listener_name) {
+      if (endpoint.name == listener) {
         return {.key = key,
                 .node_id = broker->first,
                 .host = endpoint.host,
@@ -52,24 +52,32 @@ Coordinator find(RequestContext& context, int8_t type, const std::string& key) {
   return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
 }
 
-}  // namespace
-
-void handle(RequestContext& context, const FindCoordinatorRequest& request,
-            Reply<FindCoordinatorResponse> reply) {
+FindCoordinatorResponse find_all(Node& node, const std::string& listener, int16_t version,
+                                 const FindCoordinatorRequest& request) {
   FindCoordinatorResponse response;
-  if (context.version >= 4) {
+  if (version >= 4) {
     for (const auto& key : request.coordinator_keys) {
-      response.coordinators.push_back(find(context, request.key_type, key));
+      response.coordinators.push_back(find(node, listener, request.key_type, key));
     }
-    return reply.send(response);
+    return response;
   }
-  const Coordinator found = find(context, request.key_type, request.key);
+  const Coordinator found = find(node, listener, request.key_type, request.key);
   response.error_code = found.error_code;
   response.error_message = found.error_message;
   response.node_id = found.node_id;
   response.host = found.host;
   response.port = found.port;
-  reply.send(response);
+  return response;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, FindCoordinatorRequest&& request,
+            Reply<FindCoordinatorResponse> reply) {
+  context.broker.at_controller([listener = context.listener_name, request = std::move(request),
+                                reply = std::move(reply)](Node& node) mutable {
+    reply.send(find_all(node, listener, reply.version(), request));
+  });
 }
 
 }  // namespace klamm::broker

@@ -1,19 +1,20 @@
 #pragma once
 // The handlers, one per API, each in the file of its name. All have the same shape: authorise, ask
-// the owner, answer.
+// the owner, answer. A handler may move from its request, and the reply may be sent from any shard.
 #include "broker/handlers/reply.h"
 #include "broker/handlers/request_context.h"
 #include "protocol/error_code.h"
 
 namespace klamm::protocol {
-#define KLAMM_APIS(X)                                                                        \
-  X(Produce)                                                                                 \
-  X(Fetch)                                                                                   \
-  X(ListOffsets) X(Metadata) X(OffsetCommit) X(OffsetFetch) X(FindCoordinator) X(JoinGroup)  \
-      X(Heartbeat) X(LeaveGroup) X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) \
-          X(CreateTopics) X(DeleteTopics) X(DeleteRecords) X(InitProducerId)                 \
-              X(OffsetForLeaderEpoch) X(DescribeConfigs) X(CreatePartitions) X(DeleteGroups) \
-                  X(DescribeCluster) X(DescribeTopicPartitions)
+#define KLAMM_APIS(X)                                                                           \
+  X(Produce)                                                                                    \
+  X(Fetch)                                                                                      \
+  X(ListOffsets)                                                                                \
+  X(Metadata) X(OffsetCommit) X(OffsetFetch) X(FindCoordinator) X(JoinGroup) X(Heartbeat)       \
+      X(LeaveGroup) X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) X(CreateTopics) \
+          X(DeleteTopics) X(DeleteRecords) X(InitProducerId) X(OffsetForLeaderEpoch)            \
+              X(DescribeConfigs) X(CreatePartitions) X(DeleteGroups) X(DescribeCluster)         \
+                  X(DescribeTopicPartitions)
 #define X(name)         \
   struct name##Request; \
   struct name##Response;
@@ -23,8 +24,8 @@ KLAMM_APIS(X)
 
 namespace klamm::broker {
 
-#define X(name)                                                                \
-  void handle(RequestContext& context, const protocol::name##Request& request, \
+#define X(name)                                                           \
+  void handle(RequestContext& context, protocol::name##Request&& request, \
               Reply<protocol::name##Response> reply);
 KLAMM_APIS(X)
 #undef X

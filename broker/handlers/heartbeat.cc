@@ -9,18 +9,19 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const HeartbeatRequest& request,
-            Reply<HeartbeatResponse> reply) {
-  HeartbeatResponse response;
-  const auto done =
-      context.broker.groups().with(request.group_id, [&](GroupShard& shard, int64_t now_ms) {
-        response.error_code = shard.heartbeat(request, now_ms);
-      });
-  // A coordinator that is still loading counts every heartbeat as good.
-  if (!done && done.error().code != ErrorCode::kCoordinatorLoadInProgress) {
-    response.error_code = done.error().code;
-  }
-  reply.send(response);
+void handle(RequestContext& context, HeartbeatRequest&& request, Reply<HeartbeatResponse> reply) {
+  const std::string group_id = request.group_id;
+  context.broker.with_group(group_id, [request = std::move(request), reply = std::move(reply)](
+                                          Result<GroupShard*> shard, Broker& owner) mutable {
+    HeartbeatResponse response;
+    if (shard) {
+      response.error_code = (*shard)->heartbeat(request, owner.clock().wall_ms());
+    } else if (shard.error().code != ErrorCode::kCoordinatorLoadInProgress) {
+      // A coordinator that is still loading counts every heartbeat as good.
+      response.error_code = shard.error().code;
+    }
+    reply.send(response);
+  });
 }
 
 }  // namespace klamm::broker

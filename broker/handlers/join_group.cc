@@ -22,24 +22,25 @@ void send(Reply<JoinGroupResponse>& reply, JoinGroupResponse response) {
 
 }  // namespace
 
-void handle(RequestContext& context, const JoinGroupRequest& request,
-            Reply<JoinGroupResponse> reply) {
+void handle(RequestContext& context, JoinGroupRequest&& request, Reply<JoinGroupResponse> reply) {
   const JoinContext join{
       .client_id = context.client_id,
       .client_host = context.client_host,
       .needs_known_member_id = context.version >= 4 && !request.group_instance_id,
       .can_skip_assignment = context.version >= 9};
-  auto shared = std::make_shared<Reply<JoinGroupResponse>>(std::move(reply));
-  const auto done =
-      context.broker.groups().with(request.group_id, [&](GroupShard& shard, int64_t now_ms) {
-        shard.join(request, join, now_ms,
+  const std::string group_id = request.group_id;
+  context.broker.with_group(group_id, [request = std::move(request), join,
+                                       reply = std::move(reply)](Result<GroupShard*> shard,
+                                                                 Broker& owner) mutable {
+    if (!shard) {
+      return send(reply, {.error_code = shard.error().code,
+                          .protocol_name = std::nullopt,
+                          .member_id = request.member_id});
+    }
+    auto shared = std::make_shared<Reply<JoinGroupResponse>>(std::move(reply));
+    (*shard)->join(request, join, owner.clock().wall_ms(),
                    [shared](JoinGroupResponse response) { send(*shared, std::move(response)); });
-      });
-  if (!done) {
-    send(*shared, {.error_code = done.error().code,
-                   .protocol_name = std::nullopt,
-                   .member_id = request.member_id});
-  }
+  });
 }
 
 }  // namespace klamm::broker

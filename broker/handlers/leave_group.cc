@@ -9,27 +9,35 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const LeaveGroupRequest& request,
-            Reply<LeaveGroupResponse> reply) {
+namespace {
+
+LeaveGroupResponse leave(GroupShard& shard, const LeaveGroupRequest& request, int16_t version,
+                         int64_t now_ms) {
   LeaveGroupResponse response;
-  const auto done =
-      context.broker.groups().with(request.group_id, [&](GroupShard& shard, int64_t now_ms) {
-        if (context.version < 3) {
-          response.error_code =
-              shard.leave(request.group_id, request.member_id, std::nullopt, now_ms);
-          return;
-        }
-        for (const auto& member : request.members) {
-          response.members.push_back({.member_id = member.member_id,
-                                      .group_instance_id = member.group_instance_id,
-                                      .error_code = shard.leave(request.group_id, member.member_id,
-                                                                member.group_instance_id, now_ms)});
-        }
-      });
-  if (!done) {
-    response.error_code = done.error().code;
+  if (version < 3) {
+    response.error_code = shard.leave(request.group_id, request.member_id, std::nullopt, now_ms);
+    return response;
   }
-  reply.send(response);
+  for (const auto& member : request.members) {
+    response.members.push_back({.member_id = member.member_id,
+                                .group_instance_id = member.group_instance_id,
+                                .error_code = shard.leave(request.group_id, member.member_id,
+                                                          member.group_instance_id, now_ms)});
+  }
+  return response;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, LeaveGroupRequest&& request, Reply<LeaveGroupResponse> reply) {
+  const std::string group_id = request.group_id;
+  context.broker.with_group(group_id, [request = std::move(request), reply = std::move(reply)](
+                                          Result<GroupShard*> shard, Broker& owner) mutable {
+    if (!shard) {
+      return reply.send({.error_code = shard.error().code});
+    }
+    reply.send(leave(**shard, request, reply.version(), owner.clock().wall_ms()));
+  });
 }
 
 }  // namespace klamm::broker

@@ -2,7 +2,7 @@
 // parked.
 #include <algorithm>
 
-#include "broker/broker.h"
+#include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/list_groups_request.h"
 #include "protocol/generated/list_groups_response.h"
@@ -27,15 +27,26 @@ bool passes(const std::vector<std::string>& filter, const std::string& value) {
 
 }  // namespace
 
-void handle(RequestContext& context, const ListGroupsRequest& request,
-            Reply<ListGroupsResponse> reply) {
-  ListGroupsResponse response;
-  context.broker.groups().for_each([&](const GroupShard& shard) { shard.list(response.groups); });
-  std::erase_if(response.groups, [&](const auto& group) {
-    return !passes(request.states_filter, group.group_state) ||
-           !passes(request.types_filter, group.group_type);
-  });
-  reply.send(response);
+void handle(RequestContext& context, ListGroupsRequest&& request, Reply<ListGroupsResponse> reply) {
+  ask_owners(
+      context.broker, context.broker.all_shards(), [](size_t shard) { return shard; },
+      [](Broker& broker, size_t) {
+        ListGroupsResponse of_shard;
+        broker.groups().for_each([&](const GroupShard& shard) { shard.list(of_shard.groups); });
+        return of_shard.groups;
+      },
+      [request = std::move(request), reply = std::move(reply)](auto lists) mutable {
+        ListGroupsResponse response;
+        for (auto& groups : lists) {
+          for (auto& group : groups) {
+            if (passes(request.states_filter, group.group_state) &&
+                passes(request.types_filter, group.group_type)) {
+              response.groups.push_back(std::move(group));
+            }
+          }
+        }
+        reply.send(response);
+      });
 }
 
 }  // namespace klamm::broker

@@ -2,7 +2,7 @@
 // earliest local (-4). v9: latest tiered (-5).   v10: timeout.   v11: earliest pending upload (-6).
 // Nothing is tiered here: the earliest local offset is the log's start, the tiered ones do not
 // exist. Never parked.
-#include "broker/broker.h"
+#include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/list_offsets_request.h"
 #include "protocol/generated/list_offsets_response.h"
@@ -43,49 +43,70 @@ Result<storage::TimestampOffset> find(Partition& partition, int64_t timestamp, i
   }
 }
 
-void answer(RequestContext& context, const ListOffsetsRequest& request, const std::string& topic,
-            const ListOffsetsRequest::ListOffsetsPartition& asked,
-            ListOffsetsResponse::ListOffsetsPartitionResponse& out) {
+struct Question {
+  std::string topic;
+  ListOffsetsRequest::ListOffsetsPartition asked;
+  bool is_consumer;
+  bool committed_only;
+};
+using Answer = ListOffsetsResponse::ListOffsetsPartitionResponse;
+
+Answer answer(Broker& broker, const Question& question) {
+  const auto& asked = question.asked;
+  Answer out;
   out.partition_index = asked.partition_index;
-  const auto found = context.broker.replicas().find(topic, asked.partition_index);
+  const auto found = broker.replicas().find(question.topic, asked.partition_index);
   if (!found) {
     out.error_code = found.error().code;
-    return;
+    return out;
   }
   Partition& partition = **found;
   out.error_code = partition.check_epoch(asked.current_leader_epoch);
   if (out.error_code != ErrorCode::kNone) {
-    return;
+    return out;
   }
-  const int64_t bound = request.replica_id != kConsumerReplicaId    ? partition.log().end_offset()
-                        : request.isolation_level == kReadCommitted ? partition.last_stable_offset()
-                                                                    : partition.high_watermark();
+  const int64_t bound = !question.is_consumer     ? partition.log().end_offset()
+                        : question.committed_only ? partition.last_stable_offset()
+                                                  : partition.high_watermark();
   const auto result = find(partition, asked.timestamp, bound);
   if (!result) {
     out.error_code = result.error().code;
-    return;
+    return out;
   }
   if (asked.timestamp >= 0 && result->offset >= bound) {
-    return;  // not committed yet
+    return out;  // not committed yet
   }
   out.timestamp = result->timestamp;
   out.offset = result->offset;
   out.leader_epoch = result->leader_epoch;
+  return out;
 }
 
 }  // namespace
 
-void handle(RequestContext& context, const ListOffsetsRequest& request,
+void handle(RequestContext& context, ListOffsetsRequest&& request,
             Reply<ListOffsetsResponse> reply) {
   ListOffsetsResponse response;
+  std::vector<Question> questions;
   for (const auto& topic : request.topics) {
-    auto& out = response.topics.emplace_back();
-    out.name = topic.name;
+    response.topics.push_back({.name = topic.name});
+    response.topics.back().partitions.resize(topic.partitions.size());
     for (const auto& asked : topic.partitions) {
-      answer(context, request, topic.name, asked, out.partitions.emplace_back());
+      questions.push_back({topic.name, asked, request.replica_id == kConsumerReplicaId,
+                           request.isolation_level == kReadCommitted});
     }
   }
-  reply.send(response);
+  ask_owners(
+      context.broker, std::move(questions),
+      [&broker = context.broker](const Question& question) {
+        return broker.owner(question.topic, question.asked.partition_index);
+      },
+      answer,
+      [response = std::move(response),
+       reply = std::move(reply)](std::vector<Answer> answers) mutable {
+        put_in_order(response.topics, answers);
+        reply.send(response);
+      });
 }
 
 }  // namespace klamm::broker

@@ -2,8 +2,8 @@
 // be declined. v8-10: authorised operations.   v10: topic ids.   v12: topics may be asked by id.
 // v13: top-level error. Creates missing topics when the request and auto.create.topics.enable allow
 // it. Answers at once; never parked.
-#include "broker/broker.h"
 #include "broker/handlers/handlers.h"
+#include "broker/node.h"
 #include "protocol/generated/metadata_request.h"
 #include "protocol/generated/metadata_response.h"
 
@@ -57,17 +57,39 @@ Topic by_id(RequestContext& context, const MetadataRequest::MetadataRequestTopic
                  asked.topic_id, with_operations);
 }
 
-Topic by_name(RequestContext& context, const std::string& name, bool may_create,
-              bool with_operations) {
-  if (context.broker.image()->topic(name) == nullptr) {
-    if (!replication::check_topic_name(name)) {
-      return missing(ErrorCode::kInvalidTopicException, name, {}, with_operations);
-    }
-    if (!may_create || !context.broker.ensure_topic(name)) {
-      return missing(ErrorCode::kUnknownTopicOrPartition, name, {}, with_operations);
+Topic by_name(RequestContext& context, const std::string& name, bool with_operations) {
+  if (const auto topic = context.broker.image()->topic(name)) {
+    return describe(*topic, with_operations);
+  }
+  const bool legal = replication::check_topic_name(name).has_value();
+  return missing(legal ? ErrorCode::kUnknownTopicOrPartition : ErrorCode::kInvalidTopicException,
+                 name, {}, with_operations);
+}
+
+bool is_by_id(RequestContext& context, const MetadataRequest::MetadataRequestTopic& asked) {
+  return context.version >= 10 && !asked.topic_id.is_zero();
+}
+
+bool asks_for_all(RequestContext& context, const MetadataRequest& request) {
+  return !request.topics || (context.version == 0 && request.topics->empty());
+}
+
+// The topics that this request brings into being.
+std::vector<std::string> to_create(RequestContext& context, const MetadataRequest& request) {
+  std::vector<std::string> names;
+  if (asks_for_all(context, request) ||
+      (context.version >= 4 && !request.allow_auto_topic_creation) ||
+      !context.broker.config().flag("auto.create.topics.enable")) {
+    return names;
+  }
+  for (const auto& asked : *request.topics) {
+    const std::string name = asked.name.value_or("");
+    if (!is_by_id(context, asked) && context.broker.image()->topic(name) == nullptr &&
+        replication::check_topic_name(name)) {
+      names.push_back(name);
     }
   }
-  return describe(*context.broker.image()->topic(name), with_operations);
+  return names;
 }
 
 void add_brokers(RequestContext& context, MetadataResponse& response) {
@@ -81,34 +103,45 @@ void add_brokers(RequestContext& context, MetadataResponse& response) {
   }
 }
 
-}  // namespace
-
-void handle(RequestContext& context, const MetadataRequest& request,
-            Reply<MetadataResponse> reply) {
+MetadataResponse describe(RequestContext& context, const MetadataRequest& request) {
   MetadataResponse response;
   response.cluster_id = context.broker.cluster_id();
   response.controller_id = context.broker.config().node_id();
   const bool with_operations = request.include_topic_authorized_operations;
-  const bool all = !request.topics || (context.version == 0 && request.topics->empty());
-  if (all) {
+  if (asks_for_all(context, request)) {
     for (const auto& [name, topic] : context.broker.image()->topics->by_name) {
       response.topics.push_back(describe(*topic, with_operations));
     }
   } else {
-    const bool may_create = (context.version < 4 || request.allow_auto_topic_creation) &&
-                            context.broker.config().flag("auto.create.topics.enable");
     for (const auto& asked : *request.topics) {
-      const bool has_id = context.version >= 10 && !asked.topic_id.is_zero();
-      response.topics.push_back(
-          has_id ? by_id(context, asked, with_operations)
-                 : by_name(context, asked.name.value_or(""), may_create, with_operations));
+      response.topics.push_back(is_by_id(context, asked)
+                                    ? by_id(context, asked, with_operations)
+                                    : by_name(context, asked.name.value_or(""), with_operations));
     }
   }
   if (context.version >= 8 && request.include_cluster_authorized_operations) {
     response.cluster_authorized_operations = kClusterOperations;
   }
   add_brokers(context, response);
-  reply.send(response);
+  return response;
+}
+
+}  // namespace
+
+void handle(RequestContext& context, MetadataRequest&& request, Reply<MetadataResponse> reply) {
+  auto names = to_create(context, request);
+  if (names.empty()) {
+    return reply.send(describe(context, request));
+  }
+  context.broker.at_controller([context, names = std::move(names), request = std::move(request),
+                                reply = std::move(reply)](Node& node) mutable {
+    for (const std::string& name : names) {
+      node.ensure_topic(name);
+    }
+    RequestContext there{node.shard(kControllerShard), context.version, "", "",
+                         context.listener_name};
+    reply.send(describe(there, request));
+  });
 }
 
 }  // namespace klamm::broker

@@ -27,7 +27,7 @@ OffsetCommitValue to_value(const OffsetCommitRequest::OffsetCommitRequestPartiti
 
 }  // namespace
 
-void handle(RequestContext& context, const OffsetCommitRequest& request,
+void handle(RequestContext& context, OffsetCommitRequest&& request,
             Reply<OffsetCommitResponse> reply) {
   OffsetCommitResponse response;
   CommitRequest commit{request.group_id,
@@ -72,12 +72,10 @@ void handle(RequestContext& context, const OffsetCommitRequest& request,
     }
     shared->first.send(shared->second);
   };
-  const auto done = context.broker.groups().with(
-      request.group_id,
-      [&](GroupShard& shard, int64_t now_ms) { shard.commit(commit, now_ms, finish); });
-  if (!done) {
-    finish(done.error().code);
-  }
+  context.broker.with_group(request.group_id, [commit = std::move(commit), finish](
+                                                  Result<GroupShard*> shard, Broker& owner) {
+    shard ? (*shard)->commit(commit, owner.clock().wall_ms(), finish) : finish(shard.error().code);
+  });
 }
 
 }  // namespace klamm::broker

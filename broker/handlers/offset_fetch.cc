@@ -1,7 +1,7 @@
 // OffsetFetch (key 9), v1-10.   v2: null topics mean all.   v6: flexible.   v7: requireStable. v8:
 // several groups. v9: member epochs.   v10: topic ids.   Answers at once; never parked. There are
 // no open transactions, so every offset is stable.
-#include "broker/broker.h"
+#include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/offset_fetch_request.h"
 #include "protocol/generated/offset_fetch_response.h"
@@ -40,10 +40,11 @@ PartitionAnswer look_up(const OffsetStore::GroupOffsets* offsets, const std::str
           .metadata = found->second.metadata};
 }
 
-void add_all(RequestContext& context, const OffsetStore::GroupOffsets& offsets, Group& group) {
+void add_all(Broker& broker, int16_t version, const OffsetStore::GroupOffsets& offsets,
+             Group& group) {
   for (const auto& [place, offset] : offsets) {
-    const auto topic = context.broker.image()->topic(place.first);
-    if (context.version >= kVersionWithTopicIds && topic == nullptr) {
+    const auto topic = broker.image()->topic(place.first);
+    if (version >= kVersionWithTopicIds && topic == nullptr) {
       continue;  // a topic that is gone has no id to be named by
     }
     if (group.topics.empty() || group.topics.back().name != place.first) {
@@ -54,40 +55,43 @@ void add_all(RequestContext& context, const OffsetStore::GroupOffsets& offsets, 
   }
 }
 
-Group fetch(RequestContext& context, const AskedGroup& asked) {
+void add_asked(Broker& broker, bool by_id, const AskedGroup& asked,
+               const OffsetStore::GroupOffsets* offsets, Group& group) {
+  for (const auto& topic : *asked.topics) {
+    auto& out = group.topics.emplace_back();
+    out.name = topic.name;
+    out.topic_id = topic.topic_id;
+    const auto image = by_id ? broker.image()->topic(topic.topic_id) : nullptr;
+    for (const int32_t partition : topic.partition_indexes) {
+      if (by_id && image == nullptr) {
+        out.partitions.push_back(none(partition, ErrorCode::kUnknownTopicId));
+      } else {
+        out.partitions.push_back(look_up(offsets, by_id ? image->name : topic.name, partition));
+      }
+    }
+  }
+}
+
+Group fetch(Broker& broker, int16_t version, const AskedGroup& asked) {
   Group group;
   group.group_id = asked.group_id;
-  const auto done = context.broker.groups().with(asked.group_id, [&](GroupShard& shard, int64_t) {
-    const auto* offsets = shard.offsets().group(asked.group_id);
-    if (!asked.topics) {
-      if (offsets != nullptr) {
-        add_all(context, *offsets, group);
-      }
+  broker.with_own_group(asked.group_id, [&](Result<GroupShard*> shard) {
+    if (!shard) {
+      group.error_code = shard.error().code;
       return;
     }
-    for (const auto& topic : *asked.topics) {
-      auto& out = group.topics.emplace_back();
-      out.name = topic.name;
-      out.topic_id = topic.topic_id;
-      const bool by_id = context.version >= kVersionWithTopicIds;
-      const auto image = by_id ? context.broker.image()->topic(topic.topic_id) : nullptr;
-      for (const int32_t partition : topic.partition_indexes) {
-        if (by_id && image == nullptr) {
-          out.partitions.push_back(none(partition, ErrorCode::kUnknownTopicId));
-        } else {
-          out.partitions.push_back(look_up(offsets, by_id ? image->name : topic.name, partition));
-        }
-      }
+    const auto* offsets = (*shard)->offsets().group(asked.group_id);
+    if (asked.topics) {
+      add_asked(broker, version >= kVersionWithTopicIds, asked, offsets, group);
+    } else if (offsets != nullptr) {
+      add_all(broker, version, *offsets, group);
     }
   });
-  if (!done) {
-    group.error_code = done.error().code;
-  }
   return group;
 }
 
-// Versions before 8 ask for one group and have a form of their own for the answer.
-OffsetFetchResponse flatten(RequestContext& context, const OffsetFetchRequest& request) {
+// Versions before 8 ask for one group.
+AskedGroup only_group(const OffsetFetchRequest& request) {
   AskedGroup asked;
   asked.group_id = request.group_id;
   asked.topics.reset();
@@ -97,7 +101,12 @@ OffsetFetchResponse flatten(RequestContext& context, const OffsetFetchRequest& r
       asked.topics->push_back({.name = topic.name, .partition_indexes = topic.partition_indexes});
     }
   }
-  const Group group = fetch(context, asked);
+  return asked;
+}
+
+// Their answer has a form of its own.
+OffsetFetchResponse flatten(int16_t version, const OffsetFetchRequest& request,
+                            const Group& group) {
   OffsetFetchResponse response;
   response.error_code = group.error_code;
   for (const auto& topic : group.topics) {
@@ -112,7 +121,7 @@ OffsetFetchResponse flatten(RequestContext& context, const OffsetFetchRequest& r
     }
   }
   // Version 1 has no place for an error of the whole.
-  if (context.version < 2 && group.error_code != ErrorCode::kNone && request.topics) {
+  if (version < 2 && group.error_code != ErrorCode::kNone && request.topics) {
     for (const auto& topic : *request.topics) {
       auto& out = response.topics.emplace_back();
       out.name = topic.name;
@@ -129,16 +138,31 @@ OffsetFetchResponse flatten(RequestContext& context, const OffsetFetchRequest& r
 
 }  // namespace
 
-void handle(RequestContext& context, const OffsetFetchRequest& request,
+void handle(RequestContext& context, OffsetFetchRequest&& request,
             Reply<OffsetFetchResponse> reply) {
+  std::vector<AskedGroup> groups;
   if (context.version < 8) {
-    return reply.send(flatten(context, request));
+    groups.push_back(only_group(request));
+  } else {
+    groups = std::move(request.groups);
   }
-  OffsetFetchResponse response;
-  for (const auto& group : request.groups) {
-    response.groups.push_back(fetch(context, group));
-  }
-  reply.send(response);
+  ask_owners(
+      context.broker, std::move(groups),
+      [&broker = context.broker](const AskedGroup& asked) {
+        return broker.group_owner(asked.group_id);
+      },
+      [version = context.version](Broker& broker, const AskedGroup& asked) {
+        return fetch(broker, version, asked);
+      },
+      [request = std::move(request), reply = std::move(reply)](std::vector<Group> answers) mutable {
+        OffsetFetchResponse response;
+        if (reply.version() < 8) {
+          response = flatten(reply.version(), request, answers.front());
+        } else {
+          response.groups = std::move(answers);
+        }
+        reply.send(response);
+      });
 }
 
 }  // namespace klamm::broker

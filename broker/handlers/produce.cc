@@ -4,7 +4,7 @@
 // answered at once; acks=0 is not answered. Transactional batches are refused: no transaction
 // coordinator has let them in.
 
-#include "broker/broker.h"
+#include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/produce_request.h"
 #include "protocol/generated/produce_response.h"
@@ -18,9 +18,9 @@ using replication::Partition;
 namespace {
 
 using PartitionResult = ProduceResponse::PartitionProduceResponse;
-using Topic = ProduceRequest::TopicProduceData;
 
 constexpr int16_t kVersionWithZstd = 7;
+constexpr int16_t kVersionWithTopicIds = 13;
 constexpr const char* kAdminClientId = "__admin_client";
 
 PartitionResult failed(int32_t index, ErrorCode code, std::string why) {
@@ -52,30 +52,40 @@ ValidationRules rules_for(const storage::LogConfig& config, int64_t now_ms) {
           .compression_level = config.compression_level};
 }
 
+// A batch on its way to its partition.
+struct Question {
+  std::string topic;
+  Uuid topic_id;
+  int32_t partition;
+  Bytes records;
+};
+
+// Appends the batches of one request, on the shards of their partitions.
 class Producing {
  public:
-  Producing(RequestContext& context, const ProduceRequest& request)
-      : context_(context), request_(request) {}
+  Producing(RequestContext& context, int16_t acks)
+      : version_(context.version), acks_(acks), is_admin_(context.client_id == kAdminClientId) {}
 
-  PartitionResult append(const Topic& topic, const ProduceRequest::PartitionProduceData& data) {
-    const Bytes records = data.records ? data.records->bytes() : Bytes();
-    if (records.empty()) {
-      return failed(data.index, ErrorCode::kInvalidRecord,
+  PartitionResult operator()(Broker& broker, const Question& question) const {
+    if (question.records.empty()) {
+      return failed(question.partition, ErrorCode::kInvalidRecord,
                     "Produce requests must have exactly one record batch per partition");
     }
-    const auto partition = context_.version >= 13
-                               ? context_.broker.replicas().find(topic.topic_id, data.index)
-                               : context_.broker.replicas().find(topic.name, data.index);
+    const auto partition = version_ >= kVersionWithTopicIds
+                               ? broker.replicas().find(question.topic_id, question.partition)
+                               : broker.replicas().find(question.topic, question.partition);
     if (!partition) {
-      return failed(data.index, partition.error().code, partition.error().why);
+      return failed(question.partition, partition.error().code, partition.error().why);
     }
-    return append(**partition, data.index, records);
+    return append(**partition, question, broker.clock().wall_ms());
   }
 
  private:
-  PartitionResult append(Partition& partition, int32_t index, const Bytes& records) {
+  PartitionResult append(Partition& partition, const Question& question, int64_t now) const {
+    const int32_t index = question.partition;
+    const Bytes& records = question.records;
     const storage::LogConfig& config = partition.log().config();
-    if (is_internal(partition.id().topic) && context_.client_id != kAdminClientId) {
+    if (is_internal(partition.id().topic) && !is_admin_) {
       return failed(index, ErrorCode::kInvalidTopicException,
                     "Cannot append to internal topic " + partition.id().topic);
     }
@@ -86,9 +96,8 @@ class Producing {
                         " bytes which exceeds the maximum configured value of " +
                         std::to_string(config.max_message_bytes) + ".");
     }
-    const int64_t now = context_.broker.clock().wall_ms();
     if (const auto view = BatchView::parse(records.span())) {
-      if (view->compression() == Compression::kZstd && context_.version < kVersionWithZstd) {
+      if (view->compression() == Compression::kZstd && version_ < kVersionWithZstd) {
         return failed(index, ErrorCode::kUnsupportedCompressionType,
                       "Produce requests before version 7 cannot use zstd compression");
       }
@@ -101,7 +110,7 @@ class Producing {
     if (!batch) {
       return refused(index, std::move(batch.error()));
     }
-    const auto info = partition.append(std::move(*batch), request_.acks, now);
+    const auto info = partition.append(std::move(*batch), acks_, now);
     if (!info) {
       return failed(index, info.error().code, info.error().why);
     }
@@ -113,8 +122,9 @@ class Producing {
     return result;
   }
 
-  RequestContext& context_;
-  const ProduceRequest& request_;
+  int16_t version_;
+  int16_t acks_;
+  bool is_admin_;
 };
 
 ProduceResponse refuse_all(const ProduceRequest& request, ErrorCode code) {
@@ -130,29 +140,53 @@ ProduceResponse refuse_all(const ProduceRequest& request, ErrorCode code) {
   return response;
 }
 
-}  // namespace
-
-void handle(RequestContext& context, const ProduceRequest& request, Reply<ProduceResponse> reply) {
-  if (request.acks < -1 || request.acks > 1) {
-    return reply.send(refuse_all(request, ErrorCode::kInvalidRequiredAcks));
-  }
-  ProduceResponse response;
-  Producing producing(context, request);
-  bool failed_once = false;
-  for (const auto& topic : request.topic_data) {
-    auto& out = response.responses.emplace_back();
-    out.name = topic.name;
-    out.topic_id = topic.topic_id;
-    for (const auto& data : topic.partition_data) {
-      out.partition_responses.push_back(producing.append(topic, data));
-      failed_once = failed_once || out.partition_responses.back().error_code != ErrorCode::kNone;
+void answer(int16_t acks, ProduceResponse response, std::vector<PartitionResult> results,
+            Reply<ProduceResponse> reply) {
+  const bool failed_once = std::any_of(results.begin(), results.end(), [](const auto& result) {
+    return result.error_code != ErrorCode::kNone;
+  });
+  auto next = results.begin();
+  for (auto& topic : response.responses) {
+    for (auto& partition : topic.partition_responses) {
+      partition = std::move(*next++);
     }
   }
-  if (request.acks != 0) {
+  if (acks != 0) {
     return reply.send(response);
   }
   // A producer that wants no answer learns of an error by its connection being closed.
   failed_once ? reply.abandon() : reply.send_nothing();
+}
+
+}  // namespace
+
+void handle(RequestContext& context, ProduceRequest&& request, Reply<ProduceResponse> reply) {
+  if (request.acks < -1 || request.acks > 1) {
+    return reply.send(refuse_all(request, ErrorCode::kInvalidRequiredAcks));
+  }
+  ProduceResponse response;
+  std::vector<Question> questions;
+  for (auto& topic : request.topic_data) {
+    auto& out = response.responses.emplace_back();
+    out.name = topic.name;
+    out.topic_id = topic.topic_id;
+    out.partition_responses.resize(topic.partition_data.size());
+    for (auto& data : topic.partition_data) {
+      questions.push_back({topic.name, topic.topic_id, data.index,
+                           data.records ? std::exchange(data.records, {})->bytes() : Bytes()});
+    }
+  }
+  ask_owners(
+      context.broker, std::move(questions),
+      [&broker = context.broker, version = context.version](const Question& question) {
+        return version >= kVersionWithTopicIds ? broker.owner(question.topic_id, question.partition)
+                                               : broker.owner(question.topic, question.partition);
+      },
+      Producing(context, request.acks),
+      [acks = request.acks, response = std::move(response),
+       reply = std::move(reply)](std::vector<PartitionResult> results) mutable {
+        answer(acks, std::move(response), std::move(results), std::move(reply));
+      });
 }
 
 }  // namespace klamm::broker

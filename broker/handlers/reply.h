@@ -1,7 +1,8 @@
 #pragma once
-// The answer to one request: move-only, sent exactly once, now or later. Knows the version to
-// encode with, so a handler need not.
+// The answer to one request: move-only, sent exactly once, now or later, from any shard. Knows the
+// version to encode with, so a handler need not.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -22,9 +23,18 @@ class ReplySink {
   virtual void abandon() = 0;
 };
 
-// The untyped part of a Reply.
+// The way back to the shard of a sink, from any other.
+class ReplyRoute {
+ public:
+  virtual ~ReplyRoute() = default;
+  virtual bool is_here() const = 0;
+  virtual void post(std::move_only_function<void()> task) = 0;
+};
+
+// The untyped part of a Reply. The sink is only ever locked on its own shard.
 struct ReplyTicket {
   std::weak_ptr<ReplySink> sink;
+  ReplyRoute* route = nullptr;
   uint64_t slot = 0;
   int32_t correlation_id = 0;
   int16_t version = 0;
@@ -53,33 +63,47 @@ class Reply {
   // For ApiVersions, which answers a version that it does not know with version 0.
   void send_as(const Response& response, int16_t version) {
     CHECK_INVARIANT(std::exchange(open_, false));
-    if (const auto sink = ticket_.sink.lock()) {
-      protocol::Writer frame;
-      frame.fixed<int32_t>(0);
-      frame.fixed(ticket_.correlation_id);
-      if (ticket_.flexible_header) {
-        frame.uvarint(0);
-      }
-      response.encode(frame, version);
-      protocol::store(frame.mutable_head(), static_cast<int32_t>(frame.size() - 4));
-      sink->complete(ticket_.slot, std::move(frame));
+    if (ticket_.sink.expired()) {
+      return;
     }
+    protocol::Writer frame;
+    frame.fixed<int32_t>(0);
+    frame.fixed(ticket_.correlation_id);
+    if (ticket_.flexible_header) {
+      frame.uvarint(0);
+    }
+    response.encode(frame, version);
+    protocol::store(frame.mutable_head(), static_cast<int32_t>(frame.size() - 4));
+    to_sink([slot = ticket_.slot, frame = std::move(frame)](ReplySink& sink) mutable {
+      sink.complete(slot, std::move(frame));
+    });
   }
   void send_nothing() {
     CHECK_INVARIANT(std::exchange(open_, false));
-    if (const auto sink = ticket_.sink.lock()) {
-      sink->complete_without_answer(ticket_.slot);
-    }
+    to_sink([slot = ticket_.slot](ReplySink& sink) { sink.complete_without_answer(slot); });
   }
   // Closes the connection instead of answering.
   void abandon() {
     CHECK_INVARIANT(std::exchange(open_, false));
-    if (const auto sink = ticket_.sink.lock()) {
-      sink->abandon();
-    }
+    to_sink([](ReplySink& sink) { sink.abandon(); });
   }
 
  private:
+  template <class Task>
+  void to_sink(Task task) {
+    if (ticket_.route->is_here()) {
+      if (const auto sink = ticket_.sink.lock()) {
+        task(*sink);
+      }
+      return;
+    }
+    ticket_.route->post([weak = std::move(ticket_.sink), task = std::move(task)]() mutable {
+      if (const auto sink = weak.lock()) {
+        task(*sink);
+      }
+    });
+  }
+
   ReplyTicket ticket_;
   bool open_ = false;
 };

@@ -3,16 +3,16 @@
 #include <cstdint>
 #include <string>
 
+#include "broker/broker.h"
+
 namespace klamm::broker {
 
-class Broker;
-
 struct RequestContext {
-  Broker& broker;
+  Broker& broker;  // of the shard that the request came to
   int16_t version = 0;
   std::string client_id;
-  const std::string& client_host;  // "/127.0.0.1", as the protocol's answers show it
-  const std::string& listener_name;
+  std::string client_host;  // "/127.0.0.1", as the protocol's answers show it
+  std::string listener_name;
 };
 
 }  // namespace klamm::broker

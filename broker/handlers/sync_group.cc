@@ -9,19 +9,20 @@ namespace klamm::broker {
 
 using namespace protocol;
 
-void handle(RequestContext& context, const SyncGroupRequest& request,
-            Reply<SyncGroupResponse> reply) {
-  auto shared = std::make_shared<Reply<SyncGroupResponse>>(std::move(reply));
+void handle(RequestContext& context, SyncGroupRequest&& request, Reply<SyncGroupResponse> reply) {
   if (context.version >= 5 && (!request.protocol_type || !request.protocol_name)) {
-    return shared->send({.error_code = ErrorCode::kInconsistentGroupProtocol});
+    return reply.send({.error_code = ErrorCode::kInconsistentGroupProtocol});
   }
-  const auto done = context.broker.groups().with(request.group_id, [&](GroupShard& shard,
-                                                                       int64_t now_ms) {
-    shard.sync(request, now_ms, [shared](SyncGroupResponse response) { shared->send(response); });
+  const std::string group_id = request.group_id;
+  context.broker.with_group(group_id, [request = std::move(request), reply = std::move(reply)](
+                                          Result<GroupShard*> shard, Broker& owner) mutable {
+    if (!shard) {
+      return reply.send({.error_code = shard.error().code});
+    }
+    auto shared = std::make_shared<Reply<SyncGroupResponse>>(std::move(reply));
+    (*shard)->sync(request, owner.clock().wall_ms(),
+                   [shared](SyncGroupResponse response) { shared->send(response); });
   });
-  if (!done) {
-    shared->send({.error_code = done.error().code});
-  }
 }
 
 }  // namespace klamm::broker

@@ -69,12 +69,18 @@ bool invoke(RequestContext& context, Reader& body, ReplyTicket ticket) {
       return false;
     }
   }
-  handle(context, request, Reply<Response>(std::move(ticket)));
+  handle(context, std::move(request), Reply<Response>(std::move(ticket)));
   return true;
 }
 
+constexpr bool changes_metadata(ApiKey key) {
+  return key == ApiKey::kMetadata || key == ApiKey::kCreateTopics || key == ApiKey::kDeleteTopics ||
+         key == ApiKey::kCreatePartitions || key == ApiKey::kDeleteRecords;
+}
+
 constexpr HandlerRow kTable[] = {
-#define X(name) {ApiKey::k##name, &invoke<name##Request, name##Response>},
+#define X(name) \
+  {ApiKey::k##name, &invoke<name##Request, name##Response>, changes_metadata(ApiKey::k##name)},
     KLAMM_APIS(X)
 #undef X
 };

@@ -15,6 +15,8 @@ struct HandlerRow {
   // Decodes and handles one request; false when the body is malformed and the connection must be
   // closed.
   bool (*invoke)(RequestContext& context, protocol::Reader& body, ReplyTicket ticket);
+  // Its effects reach the shards one after the other; what a connection asks next must see them.
+  bool changes_metadata;
 };
 
 std::span<const HandlerRow> handler_table();

@@ -222,7 +222,35 @@ bool Connection::finish_frame() {
   in_frame_ = false;
   const Bytes frame = std::exchange(frame_, Bytes());
   slots_.emplace_back();
-  return handler_(*this, frame, first_slot_ + slots_.size() - 1);
+  const uint64_t slot = first_slot_ + slots_.size() - 1;
+  if (barrier_) {
+    held_.emplace_back(frame, slot);
+    return true;
+  }
+  return hand_over(frame, slot);
+}
+
+bool Connection::hand_over(const Bytes& frame, uint64_t slot) {
+  const FrameFate fate = handler_(*this, frame, slot);
+  const bool is_answered = slot < first_slot_;
+  if (fate == FrameFate::kHold && !is_answered) {
+    barrier_ = slot;
+  }
+  return fate != FrameFate::kClose;
+}
+
+// Called when requests were answered.
+void Connection::release_held() {
+  while (barrier_ && first_slot_ > *barrier_) {
+    barrier_.reset();
+    while (!barrier_ && !held_.empty()) {
+      const auto [frame, slot] = std::move(held_.front());
+      held_.pop_front();
+      if (!hand_over(frame, slot)) {
+        return close();
+      }
+    }
+  }
 }
 
 void Connection::complete(uint64_t slot, Writer frame) { mark_done(slot, std::move(frame)); }
@@ -240,6 +268,7 @@ void Connection::mark_done(uint64_t slot, std::optional<Writer> frame) {
     slots_.pop_front();
     ++first_slot_;
   }
+  release_held();
   // Answers given while requests are still being read leave together.
   if (!reading_) {
     flush();

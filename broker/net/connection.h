@@ -22,13 +22,17 @@ struct ConnectionLimits {
   int32_t frame_max = 100 << 20;  // socket.request.max.bytes
 };
 
+// What follows from a frame: the connection closes, goes on, or holds back what comes next until
+// everything so far is answered.
+enum class FrameFate { kClose, kGoOn, kHold };
+
 class Connection : public ReplySink, public std::enable_shared_from_this<Connection> {
  public:
   static constexpr size_t kInFlightMax = 64;
 
-  // Called for each complete frame (without its length). False: close the connection.
+  // Called for each complete frame (without its length).
   using FrameHandler =
-      std::function<bool(Connection&, const protocol::Bytes& frame, uint64_t slot)>;
+      std::function<FrameFate(Connection&, const protocol::Bytes& frame, uint64_t slot)>;
 
   Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener,
              ConnectionLimits limits, FrameHandler handler);
@@ -65,6 +69,8 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   bool take_bytes(const uint8_t* data, size_t size);
   bool begin_frame(int32_t size);
   bool finish_frame();
+  bool hand_over(const protocol::Bytes& frame, uint64_t slot);
+  void release_held();
   void mark_done(uint64_t slot, std::optional<protocol::Writer> frame);
   void flush();
   bool send_some(bool& blocked);
@@ -88,6 +94,9 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   bool paused_ = false;
 
   std::deque<Slot> slots_;
+  // No request after this slot is handed over before it is answered; they wait here.
+  std::optional<uint64_t> barrier_;
+  std::deque<std::pair<protocol::Bytes, uint64_t>> held_;
   uint64_t first_slot_ = 0;
   std::deque<Outgoing> out_;
   bool waiting_writable_ = false;

@@ -1,11 +1,9 @@
 #pragma once
-// The listeners of a broker: accepts connections, turns frames into handler calls, drops idle and
-// excess connections.
+// The connections of one shard: turns frames into handler calls, drops idle and excess ones.
 #include <asio/ip/tcp.hpp>
 #include <memory>
 #include <string>
 #include <unordered_map>
-#include <vector>
 
 #include "broker/broker.h"
 #include "broker/net/connection.h"
@@ -15,28 +13,23 @@ namespace klamm::broker {
 
 class Server {
  public:
-  Server(Broker& broker, Shard& shard);
+  // `connections_max` is this shard's share of max.connections.
+  Server(Broker& broker, Shard& shard, size_t connections_max)
+      : broker_(broker), shard_(shard), connections_max_(connections_max) {}
 
-  // Binds every listener of the broker role. INVALID_CONFIG names the address and what to do when
-  // that fails.
-  Result<> listen();
-  // From here on connections are accepted.
+  Shard& shard() { return shard_; }
   void start();
   void stop();
+  // Serves a client that came in by the listener.
+  void admit(asio::ip::tcp::socket socket, const std::string& listener);
 
  private:
-  struct Listener {
-    asio::ip::tcp::acceptor acceptor;
-    std::string name;
-  };
-  void accept(Listener& listener);
-  void admit(asio::ip::tcp::socket socket, const std::string& listener);
-  bool handle(Connection& connection, const protocol::Bytes& frame, uint64_t slot);
+  FrameFate handle(Connection& connection, const protocol::Bytes& frame, uint64_t slot);
   void sweep_idle();
 
   Broker& broker_;
   Shard& shard_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
+  size_t connections_max_;
   std::unordered_map<Connection*, std::weak_ptr<Connection>> connections_;
 };
 

@@ -1,13 +1,23 @@
 #include "broker/net/shard.h"
 
 #include <algorithm>
+#include <asio/executor_work_guard.hpp>
 
 namespace klamm::broker {
+
+thread_local const Shard* Shard::current_ = nullptr;
 
 Shard::Shard(Timers& timers, const storage::Clock& clock)
     : timers_(timers), clock_(clock), read_scratch_(kReadScratchSize) {
   timers_.on_earlier([this] { arm(); });
   arm();
+}
+
+void Shard::run() {
+  const auto forever = asio::make_work_guard(io_);
+  current_ = this;
+  io_.run();
+  current_ = nullptr;
 }
 
 uint8_t* Shard::write_scratch() {

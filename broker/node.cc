@@ -1,0 +1,311 @@
+#include "broker/node.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+#include "broker/ask_owners.h"
+#include "protocol/generated/broker_registration_change_record.h"
+#include "protocol/generated/producer_ids_record.h"
+#include "protocol/generated/register_broker_record.h"
+#include "protocol/generated/register_controller_record.h"
+#include "replication/controller/elections.h"
+#include "replication/metadata/features.h"
+
+namespace klamm::broker {
+
+using namespace protocol;
+using replication::to_record;
+using storage::LogDir;
+
+namespace {
+
+constexpr const char* kMetadataFolder = "/__cluster_metadata-0";
+constexpr int64_t kProducerIdBlock = 1000;
+constexpr int8_t kUnfence = -1;
+
+RegisterBrokerRecord registration(const BrokerConfig& config, const Uuid& incarnation,
+                                  int64_t epoch, const std::vector<std::unique_ptr<LogDir>>& dirs) {
+  RegisterBrokerRecord record;
+  record.broker_id = config.node_id();
+  record.incarnation_id = incarnation;
+  record.broker_epoch = epoch;
+  record.fenced = true;
+  if (const std::string* rack = config.find("broker.rack")) {
+    record.rack = *rack;
+  }
+  for (const Endpoint& endpoint : config.advertised()) {
+    record.end_points.push_back({.name = endpoint.name,
+                                 .host = endpoint.host,
+                                 .port = endpoint.port,
+                                 .security_protocol = 0});
+  }
+  for (const auto& feature : replication::kFeatures) {
+    record.features.push_back({.name = feature.name,
+                               .min_supported_version = feature.level_min,
+                               .max_supported_version = feature.level_max});
+  }
+  for (const auto& dir : dirs) {
+    record.log_dirs.push_back(dir->directory_id());
+  }
+  return record;
+}
+
+RegisterControllerRecord controller_registration(int32_t id, const Uuid& incarnation) {
+  RegisterControllerRecord record;
+  record.controller_id = id;
+  record.incarnation_id = incarnation;
+  for (const auto& feature : replication::kFeatures) {
+    record.features.push_back({.name = feature.name,
+                               .min_supported_version = feature.level_min,
+                               .max_supported_version = feature.level_max});
+  }
+  return record;
+}
+
+// One event loop does for a small machine, where a hop to a sleeping thread costs more than it
+// gains.
+size_t count_shards(int64_t wanted, size_t cores) {
+  constexpr size_t kCoresPerShard = 4;
+  return wanted > 0 ? static_cast<size_t>(wanted)
+                    : std::clamp<size_t>(cores / kCoresPerShard, 1, 16);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig config,
+                                         const std::string& cluster_id) {
+  std::unique_ptr<Node> node(new Node(environment, std::move(config)));
+  node->shard_count_ = count_shards(node->config_.number("klamm.shards"), environment.cores);
+  TRY_VOID(node->open_dirs(cluster_id));
+  const LogDir& metadata_dir = *node->dirs_.front();
+  TRY(node->quorum_, replication::Quorum::open(environment.disk, environment.clock,
+                                               {.folder = metadata_dir.path() + kMetadataFolder,
+                                                .node_id = node->config_.node_id(),
+                                                .clean = metadata_dir.was_clean()}));
+  TRY_VOID(node->load_shards());
+  node->quorum_->observe(
+      [raw = node.get()](const ImagePtr&, const ImagePtr& now) { raw->publish(now); });
+  TRY_VOID(node->register_node());
+  return node;
+}
+
+Result<> Node::open_dirs(const std::string& wanted_id) {
+  storage::LogDirIdentity identity{wanted_id, config_.node_id()};
+  auto paths = config_.log_dirs();
+  // The metadata log's directory comes first.
+  if (const std::string* metadata = config_.find("metadata.log.dir");
+      metadata != nullptr && !metadata->empty()) {
+    std::erase(paths, *metadata);
+    paths.insert(paths.begin(), *metadata);
+  }
+  if (identity.cluster_id.empty() &&
+      !environment_.disk.exists(paths.front() + "/meta.properties")) {
+    identity.cluster_id = storage::new_uuid(environment_.random).to_string();
+  }
+  for (const std::string& path : paths) {
+    TRY(auto dir, LogDir::open(environment_.disk, environment_.random, path, identity));
+    identity.cluster_id = dir->identity().cluster_id;
+    dirs_.push_back(std::move(dir));
+  }
+  cluster_id_ = identity.cluster_id;
+  return {};
+}
+
+// Deals what the directories hold out to the shards.
+Result<> Node::load_shards() {
+  std::vector<Homes> homes(shard_count_);
+  for (const auto& dir : dirs_) {
+    TRY(const auto found, dir->partitions());
+    for (const auto& partition : found) {
+      const auto topic = image()->topic(partition.id.topic);
+      if (topic == nullptr || (partition.topic_id && *partition.topic_id != topic->id)) {
+        spdlog::warn("{} belongs to no topic of this cluster; it is left alone", partition.folder);
+        continue;
+      }
+      homes[owning_shard(topic->id, partition.id.partition, shard_count_)][partition.id] =
+          dir.get();
+    }
+  }
+  for (size_t i = 0; i < shard_count_; ++i) {
+    shards_.push_back(std::make_unique<Broker>(*this, i));
+    shards_.back()->replicas().load(image(), std::move(homes[i]));
+  }
+  return {};
+}
+
+// Before there are mailboxes the shards do not run yet, and this thread may touch them all.
+void Node::publish(const ImagePtr& image) {
+  shards_[kControllerShard]->follow(image);
+  for (size_t i = 1; i < shard_count_; ++i) {
+    if (mailboxes_ == nullptr) {
+      shards_[i]->follow(image);
+    } else {
+      mailboxes_->post(i, [shard = shards_[i].get(), image] { shard->follow(image); });
+    }
+  }
+}
+
+Result<> Node::register_node() {
+  const Uuid incarnation = storage::new_uuid(environment_.random);
+  TRY_VOID(commit({to_record(
+      controller_registration(config_.node_id(), storage::new_uuid(environment_.random)), 0)}));
+  // A broker's epoch is the offset of its registration.
+  broker_epoch_ = quorum_->end_offset();
+  BrokerRegistrationChangeRecord unfence;
+  unfence.broker_id = config_.node_id();
+  unfence.broker_epoch = broker_epoch_;
+  unfence.fenced = kUnfence;
+  TRY_VOID(commit({to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4)}));
+  TRY_VOID(commit({to_record(unfence, 3)}));
+  return commit(replication::elect_for(*image(), config_.node_id()));
+}
+
+Result<> Node::commit(const std::vector<Bytes>& records) {
+  TRY(const int64_t base, quorum_->append(records));
+  (void)base;
+  return {};
+}
+
+replication::TopicDefaults Node::topic_defaults() const {
+  replication::TopicDefaults defaults;
+  defaults.partitions = static_cast<int32_t>(config_.number("num.partitions"));
+  defaults.replication_factor = static_cast<int16_t>(config_.number("default.replication.factor"));
+  defaults.directory = [this](int32_t) { return directory_for_new(); };
+  return defaults;
+}
+
+// The directory with the fewest partitions.
+Uuid Node::directory_for_new() const {
+  if (dirs_.size() == 1) {
+    return dirs_.front()->directory_id();
+  }
+  std::map<Uuid, size_t> load;
+  for (const auto& [name, topic] : image()->topics->by_name) {
+    for (const auto& [index, partition] : topic->partitions) {
+      for (const Uuid& directory : partition.directories) {
+        ++load[directory];
+      }
+    }
+  }
+  const auto least =
+      std::min_element(dirs_.begin(), dirs_.end(), [&](const auto& a, const auto& b) {
+        return load[a->directory_id()] < load[b->directory_id()];
+      });
+  return (*least)->directory_id();
+}
+
+Result<replication::TopicChange> Node::create_topic(const replication::NewTopic& topic,
+                                                    bool validate_only) {
+  TRY_VOID(check_topic_config(topic.configs));
+  TRY(auto change,
+      replication::create_topic(*image(), topic, topic_defaults(), environment_.random));
+  if (!validate_only) {
+    TRY_VOID(commit(change.records));
+  }
+  return change;
+}
+
+bool Node::ensure_topic(const std::string& name) {
+  if (image()->topic(name) != nullptr) {
+    return true;
+  }
+  replication::NewTopic topic{.name = name};
+  if (name == kOffsetsTopic) {
+    topic.partitions = static_cast<int32_t>(config_.number("offsets.topic.num.partitions"));
+    topic.replication_factor =
+        static_cast<int16_t>(config_.number("offsets.topic.replication.factor"));
+    topic.configs = {{"cleanup.policy", "compact"},
+                     {"compression.type", "producer"},
+                     {"segment.bytes", config_.get("offsets.topic.segment.bytes")}};
+  }
+  const auto created = create_topic(topic, false);
+  if (!created) {
+    spdlog::warn("cannot create topic {}: {}", name, created.error().why);
+  }
+  return created.has_value();
+}
+
+Result<int64_t> Node::next_producer_id() {
+  if (producer_id_ == producer_id_end_) {
+    const int64_t first = image()->next_producer_id;
+    ProducerIdsRecord record;
+    record.broker_id = config_.node_id();
+    record.broker_epoch = broker_epoch_;
+    record.next_producer_id = first + kProducerIdBlock;
+    TRY_VOID(commit({to_record(record, 0)}));
+    producer_id_ = first;
+    producer_id_end_ = first + kProducerIdBlock;
+  }
+  return producer_id_++;
+}
+
+namespace {
+
+void every(Broker& broker, int64_t period_ms, const std::function<void()>& work) {
+  broker.timers().at(broker.clock().monotonic_ms() + period_ms, [&broker, period_ms, work] {
+    work();
+    every(broker, period_ms, work);
+  });
+}
+
+}  // namespace
+
+void Node::start_background() {
+  for (const auto& shard : shards_) {
+    every(*shard, config_.number("log.retention.check.interval.ms"),
+          [raw = shard.get()] { raw->replicas().housekeep(); });
+  }
+  every(*shards_[kControllerShard], config_.number("log.flush.offset.checkpoint.interval.ms"),
+        [this] {
+          write_checkpoints([](const Result<>& done) {
+            if (!done) {
+              spdlog::error("cannot write checkpoints: {}", done.error().why);
+            }
+          });
+        });
+}
+
+void Node::write_checkpoints(std::move_only_function<void(Result<>)> done) {
+  Broker& here = *shards_[kControllerShard];
+  ask_owners(
+      here, here.all_shards(), [](size_t shard) { return shard; },
+      [](Broker& broker, size_t) { return broker.replicas().offsets(); },
+      [this, done = std::move(done)](const std::vector<DirOffsets>& of_shards) mutable {
+        done(store(of_shards));
+      });
+}
+
+Result<> Node::store(const std::vector<DirOffsets>& of_shards) {
+  for (const auto& dir : dirs_) {
+    LogDir::Offsets together;
+    for (const DirOffsets& of_shard : of_shards) {
+      if (const auto found = of_shard.find(dir.get()); found != of_shard.end()) {
+        const LogDir::Offsets& offsets = found->second;
+        together.recovery_points.insert(offsets.recovery_points.begin(),
+                                        offsets.recovery_points.end());
+        together.start_offsets.insert(offsets.start_offsets.begin(), offsets.start_offsets.end());
+        together.high_watermarks.insert(offsets.high_watermarks.begin(),
+                                        offsets.high_watermarks.end());
+      }
+    }
+    TRY_VOID(dir->store_checkpoints(together));
+  }
+  return {};
+}
+
+Result<> Node::close() {
+  TRY_VOID(quorum_->close());
+  std::vector<DirOffsets> of_shards;
+  for (const auto& shard : shards_) {
+    TRY_VOID(shard->replicas().close());
+    of_shards.push_back(shard->replicas().offsets());
+  }
+  TRY_VOID(store(of_shards));
+  for (const auto& dir : dirs_) {
+    TRY_VOID(dir->mark_clean(broker_epoch_));
+  }
+  return {};
+}
+
+}  // namespace klamm::broker
