@@ -56,9 +56,10 @@ def prepare_go():
 
 def prepare_js():
     folder = CACHE / "js"
-    if not (folder / "node_modules/kafkajs").exists():
+    wanted, installed = HERE / "js/package.json", folder / "package.json"
+    if not (folder / "node_modules").exists() or installed.read_text() != wanted.read_text():
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copy(HERE / "js/package.json", folder)
+        shutil.copy(wanted, installed)
         sh("npm", "install", "--silent", "--no-audit", "--no-fund", cwd=folder)
     shutil.copy(HERE / "js/suite.js", folder)
     return ["node", folder / "suite.js"]

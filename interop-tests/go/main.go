@@ -29,6 +29,7 @@ func main() {
 		{"topics_are_created_and_deleted", topics},
 		{"every_compression_round_trips", compressions},
 		{"offsets_by_time", offsetsByTime},
+		{"a_reader_seeks_by_time", seeksByTime},
 		{"a_group_resumes_over_stop_and_kill", resumes},
 		{"two_members_share_and_one_leaves", shares},
 		{"idempotent_over_a_kill", idempotentKill},
@@ -141,6 +142,75 @@ func compressions(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", codec, err)
 		}
+		if err := everyPart(ctx, opt); err != nil {
+			return fmt.Errorf("%s: %w", codec, err)
+		}
+	}
+	return nil
+}
+
+// Keys or none, headers and timestamps come back as they went; read by assignment.
+func everyPart(ctx context.Context, codec kgo.CompressionCodec) error {
+	topic := name()
+	if err := create(ctx, topic, 1, nil); err != nil {
+		return err
+	}
+	base := time.Now().Add(-time.Minute).Truncate(time.Millisecond)
+	var sent []*kgo.Record
+	for i := 0; i < 100; i++ {
+		r := &kgo.Record{Topic: topic, Value: []byte(fmt.Sprint("value ", i)), Timestamp: base.Add(time.Duration(i) * time.Millisecond),
+			Headers: []kgo.RecordHeader{{Key: "h", Value: []byte(fmt.Sprint(i))}, {Key: "n"}}}
+		if i%3 != 0 {
+			r.Key = []byte(fmt.Sprint("k", i))
+		}
+		sent = append(sent, r)
+	}
+	p := client(kgo.ProducerBatchCompression(codec))
+	defer p.Close()
+	if err := p.ProduceSync(ctx, sent...).FirstErr(); err != nil {
+		return err
+	}
+	c := client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().AtStart()}}))
+	defer c.Close()
+	for i := 0; i < len(sent); {
+		for _, got := range c.PollFetches(ctx).Records() {
+			want := sent[i]
+			if string(got.Key) != string(want.Key) || (got.Key == nil) != (want.Key == nil) || string(got.Value) != string(want.Value) ||
+				!got.Timestamp.Equal(want.Timestamp) || string(got.Headers[0].Value) != fmt.Sprint(i) || got.Headers[1].Value != nil {
+				return fmt.Errorf("record %d came back as %v", i, got)
+			}
+			i++
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func seeksByTime(ctx context.Context) error {
+	topic := name()
+	if err := create(ctx, topic, 1, nil); err != nil {
+		return err
+	}
+	base := time.Now().Add(-time.Hour)
+	p := client()
+	defer p.Close()
+	for i := 0; i < 50; i++ {
+		r := &kgo.Record{Topic: topic, Value: []byte(fmt.Sprint(i)), Timestamp: base.Add(time.Duration(i) * time.Second)}
+		if err := p.ProduceSync(ctx, r).FirstErr(); err != nil {
+			return err
+		}
+	}
+	listed, err := kadm.NewClient(p).ListOffsetsAfterMilli(ctx, base.UnixMilli()+30000, topic)
+	if err != nil {
+		return err
+	}
+	c := client(kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: {0: kgo.NewOffset().At(listed[topic][0].Offset)}}))
+	defer c.Close()
+	records := c.PollFetches(ctx).Records()
+	if len(records) == 0 || string(records[0].Value) != "30" {
+		return fmt.Errorf("the first of %d records after the time is not 30", len(records))
 	}
 	return nil
 }

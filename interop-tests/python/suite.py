@@ -137,6 +137,10 @@ def offsets_are_found_by_time():
     equal(found[0].offset, 42)
     equal(c.offsets_for_times([TopicPartition(topic, 0, base + 10**7)], 10)[0].offset, -1)
     equal(c.get_watermark_offsets(TopicPartition(topic, 0), 10), (0, 100))
+    c.assign([TopicPartition(topic, 0, 0)])
+    drain(c, 1)
+    c.seek(found[0])
+    equal(drain(c, 58)[0].offset(), 42, "the first record after a seek by time")
     c.close()
 
 

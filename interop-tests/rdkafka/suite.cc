@@ -1,5 +1,6 @@
 // librdkafka's C++ interface (Debian's version) against the broker named by BOOTSTRAP.
 #define CATCH_CONFIG_RUNNER
+#include <librdkafka/rdkafka.h>
 #include <librdkafka/rdkafkacpp.h>
 
 #include <catch2/catch.hpp>
@@ -123,25 +124,48 @@ std::string text(const RdKafka::Message& message) {
   return {static_cast<const char*>(message.payload()), message.len()};
 }
 
-// Topics come into being by the first request for them.
-void wait_for_topic(TestProducer& producer, const std::string& topic) {
+// Creation is only in the C interface.
+rd_kafka_resp_err_t create_topic(TestProducer& producer, const std::string& topic, int partitions) {
+  char why[256];
+  rd_kafka_NewTopic_t* wanted =
+      rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, why, sizeof why);
+  REQUIRE(wanted != nullptr);
+  rd_kafka_t* const handle = producer.producer->c_ptr();
+  rd_kafka_queue_t* const queue = rd_kafka_queue_new(handle);
+  rd_kafka_CreateTopics(handle, &wanted, 1, nullptr, queue);
+  rd_kafka_event_t* const event = rd_kafka_queue_poll(queue, 30'000);
+  REQUIRE(event != nullptr);
+  size_t count = 0;
+  const auto* const topics =
+      rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
+  REQUIRE(count == 1);
+  const auto error = rd_kafka_topic_result_error(topics[0]);
+  rd_kafka_event_destroy(event);
+  rd_kafka_queue_destroy(queue);
+  rd_kafka_NewTopic_destroy(wanted);
+  return error;
+}
+
+RdKafka::ErrorCode metadata_error(TestProducer& producer, const std::string& topic) {
   std::string error;
   std::unique_ptr<RdKafka::Topic> handle(
       RdKafka::Topic::create(producer.producer.get(), topic, nullptr, error));
-  for (int i = 0; i < 200; ++i) {
-    RdKafka::Metadata* raw = nullptr;
-    if (producer.producer->metadata(false, handle.get(), &raw, 5'000) == RdKafka::ERR_NO_ERROR) {
-      const std::unique_ptr<RdKafka::Metadata> metadata(raw);
-      if (metadata->topics()->front()->err() == RdKafka::ERR_NO_ERROR) {
-        return;
-      }
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  }
-  FAIL("the topic does not come");
+  RdKafka::Metadata* raw = nullptr;
+  REQUIRE(producer.producer->metadata(false, handle.get(), &raw, 10'000) == RdKafka::ERR_NO_ERROR);
+  const std::unique_ptr<RdKafka::Metadata> metadata(raw);
+  return metadata->topics()->front()->err();
 }
 
 }  // namespace
+
+TEST_CASE("a topic is created once, and one that was not is unknown") {
+  TestProducer producer(Config{{"allow.auto.create.topics", "false"}});
+  const std::string topic = new_name();
+  CHECK(create_topic(producer, topic, 3) == RD_KAFKA_RESP_ERR_NO_ERROR);
+  CHECK(create_topic(producer, topic, 3) == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS);
+  CHECK(metadata_error(producer, topic) == RdKafka::ERR_NO_ERROR);
+  CHECK(metadata_error(producer, new_name()) == RdKafka::ERR_UNKNOWN_TOPIC_OR_PART);
+}
 
 TEST_CASE("every compression round trips with keys, headers and timestamps") {
   for (const std::string codec : {"none", "gzip", "snappy", "lz4", "zstd"}) {
@@ -180,6 +204,14 @@ TEST_CASE("offsets are found by time") {
   std::vector<RdKafka::TopicPartition*> wanted = {at.get()};
   REQUIRE(producer.producer->offsetsForTimes(wanted, 10'000) == RdKafka::ERR_NO_ERROR);
   CHECK(at->offset() == 21);
+  // By assignment, from that time on.
+  TestConsumer reader(new_name(), topic);
+  reader.consumer->unsubscribe();
+  REQUIRE(reader.consumer->assign(wanted) == RdKafka::ERR_NO_ERROR);
+  const auto rest = reader.take(29);
+  REQUIRE(rest.size() == 29);
+  CHECK(rest.front()->offset() == 21);
+  CHECK(reader.take(1, 1).empty());
 }
 
 TEST_CASE("a group resumes where it committed, over a clean restart and a kill") {
@@ -212,7 +244,7 @@ TEST_CASE("an idempotent producer loses and doubles nothing over a kill") {
                          {"linger.ms", "2"},
                          {"retry.backoff.ms", "50"},
                          {"reconnect.backoff.max.ms", "200"}});
-  wait_for_topic(producer, topic);
+  REQUIRE(create_topic(producer, topic, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
   int sent = 0;
   const auto pump = [&](size_t until) {
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
@@ -237,27 +269,28 @@ TEST_CASE("an idempotent producer loses and doubles nothing over a kill") {
   CHECK(consumer.take(1, 1).empty());
 }
 
-TEST_CASE("two members take turns at one partition when one leaves") {
+TEST_CASE("two members share four partitions, and the one left has them all") {
   const std::string group = new_name();
   const std::string topic = new_name();
   TestProducer producer;
-  wait_for_topic(producer, topic);
+  REQUIRE(create_topic(producer, topic, 4) == RD_KAFKA_RESP_ERR_NO_ERROR);
   TestConsumer a(group, topic);
   {
     TestConsumer b(group, topic);
-    for (int i = 0; i < 400 && a.assigned() + b.assigned() != 1; ++i) {
+    for (int i = 0; i < 400 && (a.assigned() != 2 || b.assigned() != 2); ++i) {
     }
-    CHECK(a.assigned() + b.assigned() == 1);
+    CHECK(a.assigned() == 2);
+    CHECK(b.assigned() == 2);
   }
-  for (int i = 0; i < 400 && a.assigned() != 1; ++i) {
+  for (int i = 0; i < 400 && a.assigned() != 4; ++i) {
   }
-  CHECK(a.assigned() == 1);
+  CHECK(a.assigned() == 4);
 }
 
 TEST_CASE("a record too large is refused by the broker") {
   const std::string topic = new_name();
   TestProducer producer(Config{{"message.max.bytes", "10000000"}});
-  wait_for_topic(producer, topic);
+  REQUIRE(create_topic(producer, topic, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
   producer.send(topic, std::string(2'000'000, 'x'));
   producer.producer->flush(20'000);
   CHECK(producer.reports.first_error == RdKafka::ERR_MSG_SIZE_TOO_LARGE);
