@@ -8,6 +8,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from broker import Broker  # noqa: E402
 from tap import equal, eventually, main, test  # noqa: E402
+from wire import batch, lz4_frame  # noqa: E402
 
 
 def frame(key, version, body, flexible=False):
@@ -94,6 +95,24 @@ def list_offsets_of_an_empty_partition_and_of_strangers():
     same("no such topic", list_offsets(4, -1, "nope"))
     same("no such partition", list_offsets(4, -1, "d", 9))
     same("an epoch to come", list_offsets(4, -1, "d", 0, 99))
+
+
+@test
+def compressed_batches_that_are_refused():
+    def produce(data):
+        return frame(0, 3, struct.pack(">hhii", -1, 1, 5000, 1) + text("d") + struct.pack(">iii", 1, 1, len(data)) + data)
+
+    def error_code(answer):
+        return answer[4 + 4 + 3 + 4 + 4:][:2]
+    record = bytes([18, 0, 0, 0, 1, 6]) + b"abc" + b"\0"
+    for codec, name in ((1, "gzip"), (2, "snappy"), (3, "lz4")):
+        for what, body in (("garbage", b"\x01\x02\x03\x04" * 8), ("nothing", b"")):
+            same(f"{name} of {what}", produce(batch(attributes=codec, records=body)), hide=error_code)
+    same("lz4 cut off", produce(batch(attributes=3, records=lz4_frame(record, 0x60)[:-6])), hide=error_code)
+    same("lz4 of dependent blocks", produce(batch(attributes=3, records=lz4_frame(record, 0x40))), hide=error_code)
+    same("lz4 of independent blocks", produce(batch(attributes=3, records=lz4_frame(record, 0x60))), hide=error_code)
+    same("zstd before version 7", produce(batch(attributes=4, records=record)), hide=error_code)
+    same("no codec", produce(batch(attributes=5, records=record)), hide=error_code)
 
 
 @test

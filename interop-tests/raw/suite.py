@@ -8,6 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from tap import BOOTSTRAP, equal, eventually, main, name, test  # noqa: E402
+from wire import batch  # noqa: E402
 
 HOST, PORT = BOOTSTRAP.rsplit(":", 1)
 FRAME_MAX = 20_000_000  # socket.request.max.bytes of the runner's broker
@@ -117,25 +118,6 @@ def truncated_bodies_and_lying_counts_close_the_connection():
 def produce(topic, batch, acks=1, version=3):
     return frame(header(0, version) + struct.pack(">hhii", -1, acks, 5000, 1) + struct.pack(">h", len(topic)) + topic.encode()
                  + struct.pack(">iii", 1, 0, len(batch)) + batch)
-
-
-def crc32c(data):
-    crc = 0xFFFFFFFF
-    for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
-    return crc ^ 0xFFFFFFFF
-
-
-def batch(count=1, magic=2, attributes=0, delta=None, records=None, mend=True, base_offset=0, producer=(-1, -1, -1)):
-    if records is None:
-        record = bytes([0, 0, 0, 1, 6]) + b"abc" + b"\0"
-        records = b"".join(bytes([2 * len(r)]) + r for r in (record[:2] + bytes([2 * i]) + record[3:] for i in range(count)))
-    now = int(time.time() * 1000)
-    tail = struct.pack(">hiqqqhii", attributes, count - 1 if delta is None else delta, now, now, *producer, count) + records
-    crc = crc32c(tail) if mend else 1
-    return struct.pack(">qiibI", base_offset, 9 + len(tail), -1, magic, crc) + tail
 
 
 def error_of(answer):

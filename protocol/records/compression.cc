@@ -20,7 +20,10 @@ constexpr size_t kSnappyBlockSize = 32 * 1024;
 constexpr std::array<uint8_t, 16> kXerialHeader = {0x82, 'S', 'N', 'A', 'P', 'P', 'Y', 0,
                                                    0,    0,   0,   1,   0,   0,   0,   1};
 
-std::unexpected<Error> corrupt(const char* why) { return fail(ErrorCode::kCorruptMessage, why); }
+// Not CORRUPT_MESSAGE, which tells a client to send the same again.
+std::unexpected<Error> corrupt(const char* why) {
+  return fail(ErrorCode::kUnknownServerError, why);
+}
 
 // Counts what comes out and passes it on.
 class CappedSink {
@@ -103,7 +106,17 @@ Result<> unsnappy(std::span<const uint8_t> in, CappedSink& sink) {
   return {};
 }
 
+// Java's clients read independent blocks only, and Kafka lets in nothing that they cannot read.
+bool has_dependent_blocks(std::span<const uint8_t> frame) {
+  constexpr size_t kFlagsAt = 4;
+  constexpr uint8_t kIndependent = 0x20;
+  return frame.size() > kFlagsAt && (frame[kFlagsAt] & kIndependent) == 0;
+}
+
 Result<> unlz4(std::span<const uint8_t> in, CappedSink& sink) {
+  if (has_dependent_blocks(in)) {
+    return corrupt("the lz4 frame is made of blocks that depend on each other");
+  }
   LZ4F_dctx* context = nullptr;
   CHECK_INVARIANT(!LZ4F_isError(LZ4F_createDecompressionContext(&context, LZ4F_VERSION)));
   const std::unique_ptr<LZ4F_dctx, LZ4F_errorCode_t (*)(LZ4F_dctx*)> guard(

@@ -140,7 +140,7 @@ Result<> check_header(const BatchView& batch, size_t size) {
     return fail(ErrorCode::kInvalidRecord, "clients write no control batches");
   }
   if ((batch.attributes() & 7) > static_cast<int>(Compression::kZstd)) {
-    return fail(ErrorCode::kCorruptMessage, "the batch names no known codec");
+    return fail(ErrorCode::kUnknownServerError, "the batch names no known codec");
   }
   if (batch.count() <= 0 || batch.last_offset_delta() != batch.count() - 1) {
     return fail(ErrorCode::kInvalidRecord, "the batch's record count does not match its offsets");
