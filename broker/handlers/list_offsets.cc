@@ -48,6 +48,7 @@ struct Question {
   ListOffsetsRequest::ListOffsetsPartition asked;
   bool is_consumer;
   bool committed_only;
+  bool with_epoch;
 };
 using Answer = ListOffsetsResponse::ListOffsetsPartitionResponse;
 
@@ -78,7 +79,9 @@ Answer answer(Broker& broker, const Question& question) {
   }
   out.timestamp = result->timestamp;
   out.offset = result->offset;
-  out.leader_epoch = result->leader_epoch;
+  if (question.with_epoch) {
+    out.leader_epoch = result->leader_epoch;
+  }
   return out;
 }
 
@@ -93,7 +96,7 @@ void handle(RequestContext& context, ListOffsetsRequest&& request,
     response.topics.back().partitions.resize(topic.partitions.size());
     for (const auto& asked : topic.partitions) {
       questions.push_back({topic.name, asked, request.replica_id == kConsumerReplicaId,
-                           request.isolation_level == kReadCommitted});
+                           request.isolation_level == kReadCommitted, context.version >= 4});
     }
   }
   ask_owners(

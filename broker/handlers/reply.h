@@ -1,6 +1,8 @@
 #pragma once
 // The answer to one request: move-only, sent exactly once, now or later, from any shard. Knows the
 // version to encode with, so a handler need not.
+#include <spdlog/spdlog.h>
+
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -73,6 +75,11 @@ class Reply {
       frame.uvarint(0);
     }
     response.encode(frame, version);
+    if (frame.refused() != nullptr) {
+      // The client's version cannot be told the truth; the reference closes the connection too.
+      spdlog::error("{} cannot be said in version {} of the answer", frame.refused(), version);
+      return to_sink([](ReplySink& sink) { sink.abandon(); });
+    }
     protocol::store(frame.mutable_head(), static_cast<int32_t>(frame.size() - 4));
     to_sink([slot = ticket_.slot, frame = std::move(frame)](ReplySink& sink) mutable {
       sink.complete(slot, std::move(frame));

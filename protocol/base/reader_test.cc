@@ -4,7 +4,9 @@
 
 #include "protocol/all_messages.h"
 #include "protocol/base/writer.h"
+#include "protocol/generated/describe_groups_request.h"
 #include "protocol/generated/fetch_request.h"
+#include "protocol/generated/metadata_response.h"
 
 using namespace klamm::protocol;
 
@@ -59,4 +61,25 @@ TEST_CASE("every message is total on truncated and scrambled input") {
       }
     }
   }
+}
+
+TEST_CASE("what a version cannot say is refused, unless it may be left out") {
+  DescribeGroupsRequest request;
+  request.groups = {"g"};
+  Writer plain;
+  request.encode(plain, 0);
+  CHECK(plain.refused() == nullptr);
+  request.include_authorized_operations = true;  // since version 3
+  Writer old;
+  request.encode(old, 2);
+  REQUIRE(old.refused() != nullptr);
+  CHECK(std::string(old.refused()) == "DescribeGroupsRequest.IncludeAuthorizedOperations");
+  Writer recent;
+  request.encode(recent, 3);
+  CHECK(recent.refused() == nullptr);
+  MetadataResponse response;
+  response.throttle_time_ms = 5;  // since version 3, and ignorable
+  Writer ignored;
+  response.encode(ignored, 2);
+  CHECK(ignored.refused() == nullptr);
 }

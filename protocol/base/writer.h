@@ -31,13 +31,15 @@ class Writer {
         size_(std::exchange(other.size_, 0)),
         capacity_(std::exchange(other.capacity_, 0)),
         splices_(std::move(other.splices_)),
-        spliced_(std::exchange(other.spliced_, 0)) {}
+        spliced_(std::exchange(other.spliced_, 0)),
+        refused_(other.refused_) {}
   Writer& operator=(Writer&& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(size_, other.size_);
     std::swap(capacity_, other.capacity_);
     std::swap(splices_, other.splices_);
     std::swap(spliced_, other.spliced_);
+    std::swap(refused_, other.refused_);
     return *this;
   }
   Writer(const Writer&) = delete;
@@ -62,6 +64,12 @@ class Writer {
     std::copy(data_ + from, data_ + size_, to);
     return out;
   }
+
+  // Notes that a field is set which the version has no place for and which may not be left out
+  // (`ignorable` in the schema). What was written must not be sent then.
+  void refuse(const char* field) { refused_ = field; }
+  // The field that was refused, or nullptr.
+  const char* refused() const { return refused_; }
 
   template <std::integral T>
   void fixed(T value) {
@@ -111,6 +119,7 @@ class Writer {
   // A tagged field: tag, size, value. The value has no payload.
   void tagged(uint32_t tag, const Writer& value) {
     CHECK_INVARIANT(value.splices_.empty());
+    refused_ = value.refused_ == nullptr ? refused_ : value.refused_;
     uvarint(tag);
     uvarint(value.size_);
     raw(value.head());
@@ -146,6 +155,7 @@ class Writer {
   size_t capacity_ = 0;
   std::vector<Splice> splices_;
   size_t spliced_ = 0;
+  const char* refused_ = nullptr;
 };
 
 }  // namespace klamm::protocol

@@ -347,6 +347,19 @@ class Source {
       }
       encode_value(field, "out", false);
       if (!when.empty()) {
+        if (!field.ignorable && field.tagged.empty()) {
+          --indent_;
+          open("} else if (" + differs_from_default(field) + ")");
+          line(refuse(type, field));
+        }
+        close();
+      }
+    }
+    for (const Field& field : type.fields) {
+      const std::string when = condition(field.tagged);
+      if (!field.tagged.empty() && !field.ignorable && !when.empty()) {
+        open("if (!(" + when + ") && " + differs_from_default(field) + ")");
+        line(refuse(type, field));
         close();
       }
     }
@@ -354,6 +367,10 @@ class Source {
       encode_tags(type);
     }
     close();
+  }
+  // What cannot be said in this version and must not be left out.
+  std::string refuse(const Struct& type, const Field& field) const {
+    return "out.refuse(\"" + type.name + "." + field.name + "\");";
   }
 
   void encode_tags(const Struct& type) {
@@ -509,7 +526,7 @@ std::string emit_registry(const std::vector<Message>& messages) {
       "int16_t version, "
       "Writer& out) {\n  M message;\n  message.decode(in, version);\n  if (!in.ok()) return "
       "false;\n"
-      "  message.encode(out, version);\n  return true;\n}\n\n}  // namespace\n\n"
+      "  message.encode(out, version);\n  return out.refused() == nullptr;\n}\n\n}  // namespace\n\n"
       "const std::vector<AnyMessage>& all_messages() {\n  static const std::vector<AnyMessage> "
       "list = {\n";
   for (const Message& message : messages) {

@@ -75,6 +75,7 @@ class MessageLoader {
     field.tagged = parse_range(definition.value("tagged", "none")).cut(field.versions);
     field.tag = definition.value("tag", -1);
     field.never_flexible = definition.value("flexible", "") == "none";
+    field.ignorable = definition.value("ignorable", false);
     field.default_value = definition.value("default", "");
     if (field.is_struct) {
       if (definition.contains("fields")) {

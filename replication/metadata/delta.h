@@ -19,6 +19,7 @@ Bytes to_record(const R& record, int16_t version) {
   out.uvarint(static_cast<uint64_t>(R::kKey));
   out.uvarint(static_cast<uint64_t>(version));
   record.encode(out, version);
+  CHECK_INVARIANT(out.refused() == nullptr);
   return out.flatten();
 }
 
