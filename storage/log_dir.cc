@@ -139,7 +139,7 @@ Result<std::vector<FoundPartition>> LogDir::partitions() {
 Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& random) {
   const std::string tail =
       "-" + std::to_string(id.partition) + "." + new_uuid(random).to_hex() + "-delete";
-  const std::string to = path_ + "/" + id.topic.substr(0, kNameMax - tail.size()) + tail;
+  std::string to = path_ + "/" + id.topic.substr(0, kNameMax - tail.size()) + tail;
   TRY_VOID(disk_.rename(folder_of(id), to));
   TRY_VOID(disk_.sync_dir(path_));
   return to;

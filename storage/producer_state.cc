@@ -111,7 +111,7 @@ std::string ProducerState::to_snapshot() const {
     out.timestamp = entry.last_timestamp;
     out.coordinator_epoch = entry.coordinator_epoch;
     out.current_txn_first_offset = entry.txn_first_offset;
-    snapshot.producer_entries.push_back(std::move(out));
+    snapshot.producer_entries.push_back(out);
   }
   protocol::Writer out;
   out.fixed(kSnapshotVersion);

@@ -21,7 +21,7 @@ void handle(RequestContext& context, SyncGroupRequest&& request, Reply<SyncGroup
     }
     auto shared = std::make_shared<Reply<SyncGroupResponse>>(std::move(reply));
     (*shard)->sync(request, owner.clock().wall_ms(),
-                   [shared](SyncGroupResponse response) { shared->send(response); });
+                   [shared](const SyncGroupResponse& response) { shared->send(response); });
   });
 }
 

@@ -526,7 +526,8 @@ std::string emit_registry(const std::vector<Message>& messages) {
       "int16_t version, "
       "Writer& out) {\n  M message;\n  message.decode(in, version);\n  if (!in.ok()) return "
       "false;\n"
-      "  message.encode(out, version);\n  return out.refused() == nullptr;\n}\n\n}  // namespace\n\n"
+      "  message.encode(out, version);\n  return out.refused() == nullptr;\n}\n\n}  // "
+      "namespace\n\n"
       "const std::vector<AnyMessage>& all_messages() {\n  static const std::vector<AnyMessage> "
       "list = {\n";
   for (const Message& message : messages) {

@@ -29,7 +29,7 @@ struct Field {
   Range versions, nullable, tagged;
   int tag = -1;
   bool never_flexible = false;
-  bool ignorable = false;  // an encoder may leave it out where the version has no place for it
+  bool ignorable = false;     // an encoder may leave it out where the version has no place for it
   std::string default_value;  // empty: none given
   bool can_be_null() const { return !nullable.empty(); }
   bool default_null() const { return default_value == "null"; }

@@ -13,8 +13,9 @@ namespace klamm::protocol {
 // Receives the content piece by piece; an error ends the work and is what decompress returns.
 using Sink = std::function<Result<>(std::span<const uint8_t>)>;
 
-// Feeds the content of `in` to `sink` in pieces of bounded size. UNKNOWN_SERVER_ERROR when `in` is not a
-// complete stream of the codec; RECORD_LIST_TOO_LARGE once more than `out_max` bytes come out.
+// Feeds the content of `in` to `sink` in pieces of bounded size. UNKNOWN_SERVER_ERROR when `in` is
+// not a complete stream of the codec; RECORD_LIST_TOO_LARGE once more than `out_max` bytes come
+// out.
 Result<> decompress(Compression codec, std::span<const uint8_t> in, uint64_t out_max,
                     const Sink& sink);
 

@@ -72,11 +72,16 @@ def measure(kind, megabytes):
     broker.start()
     time.sleep(5)
     note("idle memory (RSS), MB", rss_mb(broker.pid))
+    # What a JVM needs to have compiled its hot paths; klamm gets the same.
+    warm_up = max(megabytes // 2, 100)
+    create(broker.port, "warm", 1)
+    client("produce", broker.port, "warm", 1, 1, warm_up, 16384, 1024)
+    client("fetch", broker.port, "warm", 1)
     for partitions in (1, 16):
         for acks in (1, -1):
             topic = f"p{partitions}a{acks + 2}"
             create(broker.port, topic, partitions)
-            client("produce", broker.port, topic, partitions, acks, max(megabytes // 5, 20), 16384, 1024)  # warm
+            client("produce", broker.port, topic, partitions, acks, max(megabytes // 5, 20), 16384, 1024)
             before = cpu(broker.pid)
             seconds, size = client("produce", broker.port, topic, partitions, acks, megabytes, 16384, 1024)
             what = f"{partitions} partition{'s' if partitions > 1 else ''}, acks={'all' if acks < 0 else acks}"
@@ -107,6 +112,16 @@ def measure(kind, megabytes):
     return out
 
 
+def measure_codec(kind, seconds):
+    """One thread over the known answers: every message of the protocol at every version, decoded and encoded again."""
+    vectors = str(ROOT / "protocol/testdata/vectors.txt")
+    command = [str(ROOT / "build/release/codec_bench")] if kind == "klamm" else         ["java", "-cp", f"{ROOT}/interop-tests/java/target/classes:{brokers.LIBS}/*", "klamm.vectors.CodecBench"]
+    done = subprocess.run([*command, vectors, str(seconds)], check=True, capture_output=True, text=True)
+    megabytes, messages = map(float, done.stdout.split())
+    print(f"  {kind:6} codec {megabytes:.1f} MB/s, {messages:.0f} messages/s", flush=True)
+    return {"codec: decode and encode, MB/s": megabytes, "codec: decode and encode, messages/s": messages}
+
+
 def plot(names, ours, theirs, path):
     """Bars on a logarithmic scale: how many times better klamm is."""
     import math
@@ -127,7 +142,7 @@ def plot(names, ours, theirs, path):
 
 
 def less_is_better(name):
-    return "MB/s" not in name and "requests/s" not in name
+    return "MB/s" not in name and "requests/s" not in name and "messages/s" not in name
 
 
 def main():
@@ -139,8 +154,9 @@ def main():
     if not brokers.LIBS.exists():
         subprocess.run(["mvn", "-q", "-B", "-f", str(ROOT / "interop-tests/java/pom.xml"), "package"], check=True)
     megabytes = 200 if args.quick else 1000
-    theirs = measure("kafka", megabytes)
-    ours = measure("klamm", megabytes)
+    codec_seconds = 3 if args.quick else 10
+    theirs = measure("kafka", megabytes) | measure_codec("kafka", codec_seconds)
+    ours = measure("klamm", megabytes) | measure_codec("klamm", codec_seconds)
     table = ["| | Apache Kafka 4.4.0 | klamm | klamm / Kafka |", "|---|---:|---:|---:|"]
     for name in theirs:
         ratio = ours[name] / theirs[name] if theirs[name] else float("nan")

@@ -181,8 +181,8 @@ void produce(int port, const std::string& topic, int partitions, int16_t acks, i
   for (; answered < count; ++answered) {
     check(answer<ProduceResponse>(connection, 9));
   }
-  std::printf("%.6f %lld\n", seconds_since(start),
-              static_cast<long long>(count * static_cast<int64_t>(batch.size())));
+  std::printf("%.6f %.0f\n", seconds_since(start),
+              static_cast<double>(count) * static_cast<double>(batch.size()));
 }
 
 FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets,

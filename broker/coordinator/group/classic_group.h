@@ -122,7 +122,8 @@ class ClassicGroup {
   ErrorCode find_member(const std::string& id, const std::optional<std::string>& instance_id,
                         ClassicMember*& member);
   void add_and_rebalance(const protocol::JoinGroupRequest& request, const JoinContext& context,
-                         std::string member_id, int64_t now_ms, Respond<JoinResponse> respond);
+                         const std::string& member_id, int64_t now_ms,
+                         Respond<JoinResponse> respond);
   void replace_static(const protocol::JoinGroupRequest& request, const JoinContext& context,
                       int64_t now_ms, Respond<JoinResponse> respond);
   void rejoin(ClassicMember& member, const protocol::JoinGroupRequest& request, int64_t now_ms,

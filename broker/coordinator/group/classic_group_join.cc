@@ -86,7 +86,7 @@ void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& cont
 }
 
 void ClassicGroup::add_and_rebalance(const JoinGroupRequest& request, const JoinContext& context,
-                                     std::string member_id, int64_t now_ms,
+                                     const std::string& member_id, int64_t now_ms,
                                      Respond<JoinResponse> respond) {
   ClassicMember& member = members_[member_id];
   member.id = member_id;

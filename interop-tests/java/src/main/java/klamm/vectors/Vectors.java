@@ -55,7 +55,7 @@ public final class Vectors {
     System.out.println(lines + " vectors written");
   }
 
-  private static List<Class<?>> messageClasses() throws Exception {
+  static List<Class<?>> messageClasses() throws Exception {
     Map<String, Class<?>> found = new TreeMap<>();
     for (String path : System.getProperty("java.class.path").split(File.pathSeparator)) {
       if (!path.endsWith(".jar") || !new File(path).getName().startsWith("kafka")) {
@@ -80,11 +80,15 @@ public final class Vectors {
     return new ArrayList<>(found.values());
   }
 
+  static String nameOf(Class<?> type) {
+    return type.getSimpleName().replaceAll("(Request|Response|Header)Data$", "$1");
+  }
+
   private int write(Class<?> type, int rounds, PrintStream out) throws Exception {
     short lowest = type.getField("LOWEST_SUPPORTED_VERSION").getShort(null);
     short highest = type.getField("HIGHEST_SUPPORTED_VERSION").getShort(null);
     Schema[] schemas = (Schema[]) type.getField("SCHEMAS").get(null);
-    String name = type.getSimpleName().replaceAll("(Request|Response|Header)Data$", "$1");
+    String name = nameOf(type);
     int lines = 0;
     for (short version = lowest; version <= highest; version++) {
       Message blank = (Message) type.getConstructor().newInstance();
