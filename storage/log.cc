@@ -33,9 +33,13 @@ Result<std::unique_ptr<Log>> Log::open(Disk& disk, std::string folder, const Log
                                        const OpenOptions& options) {
   std::unique_ptr<Log> log(new Log(disk, std::move(folder), config));
   TRY_VOID(disk.make_dirs(log->folder_));
-  TRY(const auto bases, log->clean_up_and_list());
+  std::vector<int64_t> swapped;
+  TRY(const auto bases, log->clean_up_and_list(swapped));
   for (const int64_t base : bases) {
     TRY(log->segments_[base], Segment::open(disk, log->folder_, base, false));
+  }
+  for (const int64_t base : swapped) {
+    TRY_VOID(log->drop_replaced(base));
   }
   if (log->segments_.empty()) {
     const int64_t base = std::max<int64_t>(options.log_start_offset, 0);
@@ -44,6 +48,7 @@ Result<std::unique_ptr<Log>> Log::open(Disk& disk, std::string folder, const Log
   }
   log->start_offset_ = std::max(options.log_start_offset, log->segments_.begin()->first);
   log->last_flush_ms_ = options.now_ms;
+  log->cleaned_to_ = std::max(options.cleaned_to, log->start_offset_);
   TRY_VOID(log->load_epochs());
   TRY_VOID(log->recover(options));
   log->start_offset_ = std::min(log->start_offset_, log->end_offset_);
@@ -52,8 +57,9 @@ Result<std::unique_ptr<Log>> Log::open(Disk& disk, std::string folder, const Log
   return log;
 }
 
-// Removes what an interrupted deletion or cleaning left and finishes an interrupted swap.
-Result<std::vector<int64_t>> Log::clean_up_and_list() {
+// Removes what an interrupted deletion or cleaning left and finishes an interrupted swap; the
+// indexes of a segment that is swapped out say nothing about the new one.
+Result<std::vector<int64_t>> Log::clean_up_and_list(std::vector<int64_t>& swapped) {
   TRY(const auto names, disk_.list(folder_));
   std::vector<int64_t> bases;
   for (std::string name : names) {
@@ -65,6 +71,11 @@ Result<std::vector<int64_t>> Log::clean_up_and_list() {
       const std::string target = name.substr(0, name.size() - 5);
       TRY_VOID(disk_.rename(path(name), path(target)));
       name = target;
+      if (const auto base = parse_name(name, ".log")) {
+        swapped.push_back(*base);
+        TRY_VOID(disk_.remove(path(file_name(*base, ".index"))));
+        TRY_VOID(disk_.remove(path(file_name(*base, ".timeindex"))));
+      }
     }
     if (const auto base = parse_name(name, ".log")) {
       bases.push_back(*base);
@@ -73,6 +84,28 @@ Result<std::vector<int64_t>> Log::clean_up_and_list() {
   std::sort(bases.begin(), bases.end());
   bases.erase(std::unique(bases.begin(), bases.end()), bases.end());
   return bases;
+}
+
+// Removes the segments whose records a segment that was just swapped in holds.
+Result<> Log::drop_replaced(int64_t swapped) {
+  int64_t end = swapped;
+  TRY(const uint64_t size,
+      segments_.at(swapped)->scan(0, false, [&](const BatchPlace& place, const BatchView&) {
+        end = place.last_offset + 1;
+        return true;
+      }));
+  (void)size;
+  while (true) {
+    const auto next = segments_.upper_bound(swapped);
+    if (next == segments_.end() || next->first >= end) {
+      return {};
+    }
+    TRY(const auto paths, next->second->mark_deleted());
+    for (const auto& name : paths) {
+      TRY_VOID(disk_.remove(name));
+    }
+    segments_.erase(next);
+  }
 }
 
 Result<> Log::recover(const OpenOptions& options) {
@@ -416,12 +449,37 @@ Result<> Log::advance_start(int64_t offset, int64_t now_ms) {
 }
 
 Result<> Log::delete_segment(int64_t base_offset, int64_t now_ms) {
+  ++closed_generation_;
   TRY(const auto paths, segments_.at(base_offset)->mark_deleted());
   segments_.erase(base_offset);
   for (const auto& name : paths) {
     removals_.push_back({name, now_ms + config_.file_delete_delay_ms});
   }
   return {};
+}
+
+std::vector<Segment*> Log::closed_segments() {
+  std::vector<Segment*> closed;
+  for (auto it = segments_.begin(); std::next(it) != segments_.end(); ++it) {
+    closed.push_back(it->second.get());
+  }
+  return closed;
+}
+
+Result<> Log::replace_segments(std::span<const int64_t> bases, int64_t now_ms) {
+  const int64_t base = bases.front();
+  const std::string target = path(file_name(base, ".log"));
+  TRY_VOID(disk_.rename(cleaned_path(base), target + ".swap"));
+  TRY_VOID(disk_.sync_dir(folder_));  // from here on recovery finishes what we do
+  for (const int64_t old : bases) {
+    TRY_VOID(delete_segment(old, now_ms));
+  }
+  TRY_VOID(disk_.rename(target + ".swap", target));
+  TRY(auto segment, Segment::open(disk_, folder_, base, false));
+  TRY_VOID(segment->truncate_and_reindex(segment->size(), config_.index_interval_bytes));
+  TRY_VOID(segment->seal());
+  segments_[base] = std::move(segment);
+  return disk_.sync_dir(folder_);
 }
 
 Result<> Log::expire_segments(int64_t high_watermark, int64_t now_ms) {
@@ -431,12 +489,13 @@ Result<> Log::expire_segments(int64_t high_watermark, int64_t now_ms) {
           : 0;
   while (!segments_.empty()) {
     Segment& oldest = *segments_.begin()->second;
-    if (oldest.size() == 0) {
+    if (oldest.size() == 0 && segments_.size() == 1) {
       return {};
     }
     TRY(const int64_t newest_record, oldest.max_timestamp());
-    const bool too_old = config_.retention_ms >= 0 && newest_record >= 0 &&
-                         now_ms - newest_record > config_.retention_ms;
+    // A segment that compaction has emptied goes when it is the oldest.
+    const bool too_old = oldest.size() == 0 || (config_.retention_ms >= 0 && newest_record >= 0 &&
+                                                now_ms - newest_record > config_.retention_ms);
     const bool too_much = excess >= oldest.size();
     const bool is_active = segments_.size() == 1;
     const int64_t end = is_active ? end_offset_ : std::next(segments_.begin())->first;
@@ -471,6 +530,8 @@ Result<> Log::truncate_to(int64_t offset) {
   if (offset >= end_offset_) {
     return {};
   }
+  ++closed_generation_;
+  cleaned_to_ = std::min(cleaned_to_, offset);
   while (segments_.size() > 1 && segments_.rbegin()->first >= offset) {
     TRY(const auto paths, active().mark_deleted());
     for (const auto& name : paths) {

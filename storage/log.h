@@ -36,6 +36,7 @@ class Log {
   struct OpenOptions {
     int64_t recovery_point = 0;
     int64_t log_start_offset = 0;
+    int64_t cleaned_to = 0;  // compaction has been here
     // The directory was closed cleanly: nothing is verified.
     bool clean = false;
     int64_t now_ms = 0;
@@ -90,10 +91,31 @@ class Log {
   // Cuts the log to end at `offset`.
   Result<> truncate_to(int64_t offset);
 
+  // For compaction (compaction.h). Everything below has been cleaned once.
+  int64_t cleaned_to() const { return cleaned_to_; }
+  void set_cleaned_to(int64_t offset) { cleaned_to_ = offset; }
+  // All segments but the one that is written to, in order.
+  std::vector<Segment*> closed_segments();
+  // Changes whenever a closed segment goes away or is replaced.
+  uint64_t closed_generation() const { return closed_generation_; }
+  int64_t active_base() const { return segments_.rbegin()->first; }
+  // The base offset of the segment behind a closed one.
+  int64_t base_behind(int64_t base_offset) const {
+    return segments_.upper_bound(base_offset)->first;
+  }
+  // A new file for the cleaned form of a segment.
+  Result<std::shared_ptr<File>> open_cleaned(int64_t base_offset) {
+    return disk_.open(cleaned_path(base_offset), OpenMode::kCreateTruncated);
+  }
+  // Puts the synced file of open_cleaned(bases.front()) in the place of the segments of these base
+  // offsets, which follow each other. A crash on the way leaves the old or the new.
+  Result<> replace_segments(std::span<const int64_t> bases, int64_t now_ms);
+
  private:
   Log(Disk& disk, std::string folder, const LogConfig& config)
       : disk_(disk), folder_(std::move(folder)), config_(config) {}
-  Result<std::vector<int64_t>> clean_up_and_list();
+  Result<std::vector<int64_t>> clean_up_and_list(std::vector<int64_t>& swapped);
+  Result<> drop_replaced(int64_t swapped);
   Result<> recover(const OpenOptions& options);
   Result<> recover_segment(Segment& segment, bool& sound);
   Result<> find_end(Segment& segment);
@@ -110,6 +132,9 @@ class Log {
   Result<> store_epochs();
   Result<TimestampOffset> record_at(Segment& segment, const BatchPlace& place, int64_t timestamp);
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string cleaned_path(int64_t base_offset) const {
+    return path(file_name(base_offset, ".log.cleaned"));
+  }
 
   Disk& disk_;
   std::string folder_;
@@ -123,6 +148,8 @@ class Log {
   ProducerState producers_;
   LeaderEpochs epochs_;
   bool epochs_changed_ = false;
+  int64_t cleaned_to_ = 0;
+  uint64_t closed_generation_ = 0;
   struct Removal {
     std::string path;
     int64_t due_ms;

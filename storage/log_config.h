@@ -23,6 +23,11 @@ struct LogConfig {
   int64_t timestamp_before_max_ms = INT64_MAX;
   int64_t timestamp_after_max_ms = 3'600'000;
   int32_t min_insync_replicas = 1;
+  // Of compaction.
+  double min_cleanable_dirty_ratio = 0.5;
+  int64_t min_compaction_lag_ms = 0;
+  int64_t max_compaction_lag_ms = INT64_MAX;
+  int64_t delete_retention_ms = 86'400'000;
   bool cleanup_delete = true;
   bool cleanup_compact = false;
   protocol::TimestampType timestamp_type = protocol::TimestampType::kCreateTime;

@@ -51,6 +51,8 @@ class BatchView {
   TimestampType timestamp_type() const { return static_cast<TimestampType>(attributes() >> 3 & 1); }
   bool is_transactional() const { return (attributes() & 0x10) != 0; }
   bool is_control() const { return (attributes() & 0x20) != 0; }
+  // Compaction has seen tombstones in it: they may go once base_timestamp() is past (KIP-534).
+  bool has_delete_horizon() const { return (attributes() & 0x40) != 0; }
   bool has_producer_id() const { return producer_id() != kNoProducerId; }
   bool crc_matches() const;
 

@@ -23,6 +23,7 @@ struct BatchOptions {
   int32_t base_sequence = -1;
   bool transactional = false;
   bool control = false;
+  bool delete_horizon = false;  // the base timestamp is one
 };
 
 struct Header {
@@ -48,6 +49,12 @@ class BatchBuilder {
   int64_t base_timestamp_ = kNoTimestamp;
   int64_t max_timestamp_ = kNoTimestamp;
 };
+
+// The batch with only some of its records, at their offsets, as compaction leaves it: base offset,
+// last offset, producer and epoch stay. With a delete horizon the tombstones among them may go at
+// that time (KIP-534). `kept` may be empty.
+Bytes rebuild_batch(const BatchView& batch, std::span<const RecordView> kept,
+                    std::optional<int64_t> delete_horizon_ms);
 
 // A batch with the given header fields around a body that is compressed already.
 Bytes assemble_batch(const BatchOptions& options, int32_t last_offset_delta, int32_t count,
