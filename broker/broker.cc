@@ -13,6 +13,7 @@ Broker::Broker(Node& node, size_t shard)
       config_(node.config()),
       replicas_(environment_.disk, environment_.clock, environment_.random, config_, node.dirs(),
                 {shard, node.shard_count()}),
+      cleaner_(config_, replicas_, timers_, environment_.clock),
       groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
       fetch_sessions_(
           static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {}

@@ -11,6 +11,7 @@
 #include "broker/config/broker_config.h"
 #include "broker/coordinator/group_coordinator.h"
 #include "broker/fetch_sessions.h"
+#include "broker/log_cleaner.h"
 #include "broker/replicas.h"
 #include "broker/timers.h"
 #include "storage/env/clock.h"
@@ -50,6 +51,7 @@ class Broker {
   const ImagePtr& image() const { return replicas_.image(); }
   Replicas& replicas() { return replicas_; }
   GroupCoordinator& groups() { return groups_; }
+  LogCleaner& cleaner() { return cleaner_; }
   FetchSessions& fetch_sessions() { return fetch_sessions_; }
   Timers& timers() { return timers_; }
   const storage::Clock& clock() const { return environment_.clock; }
@@ -86,6 +88,7 @@ class Broker {
   const BrokerConfig& config_;
   Timers timers_;
   Replicas replicas_;
+  LogCleaner cleaner_;
   GroupCoordinator groups_;
   FetchSessions fetch_sessions_;
 };

@@ -255,6 +255,7 @@ void Node::start_background() {
   for (const auto& shard : shards_) {
     every(*shard, config_.number("log.retention.check.interval.ms"),
           [raw = shard.get()] { raw->replicas().housekeep(); });
+    shard->cleaner().start();
   }
   every(*shards_[kControllerShard], config_.number("log.flush.offset.checkpoint.interval.ms"),
         [this] {
@@ -285,6 +286,7 @@ Result<> Node::store(const std::vector<DirOffsets>& of_shards) {
         together.recovery_points.insert(offsets.recovery_points.begin(),
                                         offsets.recovery_points.end());
         together.start_offsets.insert(offsets.start_offsets.begin(), offsets.start_offsets.end());
+        together.cleaned.insert(offsets.cleaned.begin(), offsets.cleaned.end());
         together.high_watermarks.insert(offsets.high_watermarks.begin(),
                                         offsets.high_watermarks.end());
       }

@@ -99,6 +99,7 @@ Result<Partition*> Replicas::open(const TopicImage& topic, int32_t partition,
   TRY(auto log, storage::Log::open(disk_, folder, config,
                                    {.recovery_point = home->recovery_point(id),
                                     .log_start_offset = home->log_start_offset(id),
+                                    .cleaned_to = home->cleaned_to(id),
                                     .clean = home->was_clean(),
                                     .now_ms = clock_.wall_ms()}));
   auto opened = std::make_unique<Partition>(id, topic.id, std::move(log));
@@ -151,6 +152,27 @@ void Replicas::remove_topic(const TopicImage& topic) {
   }
 }
 
+Partition* Replicas::find_open(const Uuid& topic_id, int32_t partition) {
+  const auto open = partitions_.find({topic_id, partition});
+  return open == partitions_.end() ? nullptr : open->second.get();
+}
+
+std::vector<Partition*> Replicas::compacted() {
+  std::vector<Partition*> found;
+  for (const auto& [name, topic] : image_->topics->by_name) {
+    const auto config = resolve_log_config(config_, image_->config(ConfigResource::kTopic, name));
+    for (const auto& [index, unused] : topic->partitions) {
+      if (!config.cleanup_compact || !owns(topic->id, index)) {
+        continue;
+      }
+      if (const auto partition = find(*topic, index)) {
+        found.push_back(*partition);
+      }
+    }
+  }
+  return found;
+}
+
 void Replicas::housekeep() {
   const int64_t expiry = config_.number("producer.id.expiration.ms");
   for (auto& [key, partition] : partitions_) {
@@ -172,6 +194,9 @@ DirOffsets Replicas::offsets() const {
     auto& of_dir = offsets[dir];
     of_dir.recovery_points[id] = dir->recovery_point(id);
     of_dir.high_watermarks[id] = dir->high_watermark(id);
+    if (const int64_t cleaned = dir->cleaned_to(id); cleaned > 0) {
+      of_dir.cleaned[id] = cleaned;
+    }
     if (const int64_t start = dir->log_start_offset(id); start > 0) {
       of_dir.start_offsets[id] = start;
     }
@@ -181,6 +206,9 @@ DirOffsets Replicas::offsets() const {
     const storage::Log& log = partition->log();
     of_dir.recovery_points[partition->id()] = log.recovery_point();
     of_dir.high_watermarks[partition->id()] = partition->high_watermark();
+    if (log.config().cleanup_compact && log.cleaned_to() > 0) {
+      of_dir.cleaned[partition->id()] = log.cleaned_to();
+    }
     if (log.start_offset() > 0) {
       of_dir.start_offsets[partition->id()] = log.start_offset();
     }

@@ -56,6 +56,10 @@ class Replicas {
   Result<Partition*> find(const std::string& topic, int32_t partition);
   Result<Partition*> find(const Uuid& topic_id, int32_t partition);
 
+  // The partition if its log is open, else null.
+  Partition* find_open(const Uuid& topic_id, int32_t partition);
+  // The partitions of compacted topics that this shard owns, opened.
+  std::vector<Partition*> compacted();
   // Retention and flushing by time for every open log.
   void housekeep();
   DirOffsets offsets() const;

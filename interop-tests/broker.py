@@ -33,6 +33,7 @@ share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
 socket.request.max.bytes=20000000
+log.cleaner.backoff.ms=500
 """
 
 

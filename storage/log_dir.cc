@@ -11,6 +11,7 @@ constexpr const char* kCleanMark = ".kafka_cleanshutdown";
 constexpr const char* kRecoveryPoints = "recovery-point-offset-checkpoint";
 constexpr const char* kStartOffsets = "log-start-offset-checkpoint";
 constexpr const char* kHighWatermarks = "replication-offset-checkpoint";
+constexpr const char* kCleaned = "cleaner-offset-checkpoint";
 constexpr const char* kMetadataFolder = "__cluster_metadata-0/";
 constexpr size_t kNameMax = 255;
 
@@ -56,6 +57,7 @@ Result<std::unique_ptr<LogDir>> LogDir::open(Disk& disk, Random& random, std::st
   TRY(dir->recovery_points_, dir->load_offsets(kRecoveryPoints));
   TRY(dir->start_offsets_, dir->load_offsets(kStartOffsets));
   TRY(dir->high_watermarks_, dir->load_offsets(kHighWatermarks));
+  TRY(dir->cleaned_, dir->load_offsets(kCleaned));
   return dir;
 }
 
@@ -148,6 +150,7 @@ Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& rando
 Result<> LogDir::store_checkpoints(const Offsets& offsets) {
   TRY_VOID(disk_.replace_file(file(kRecoveryPoints), format_offsets(offsets.recovery_points)));
   TRY_VOID(disk_.replace_file(file(kStartOffsets), format_offsets(offsets.start_offsets)));
+  TRY_VOID(disk_.replace_file(file(kCleaned), format_offsets(offsets.cleaned)));
   return disk_.replace_file(file(kHighWatermarks), format_offsets(offsets.high_watermarks));
 }
 

@@ -46,6 +46,7 @@ class LogDir {
   int64_t recovery_point(const TopicPartition& id) const { return lookup(recovery_points_, id); }
   int64_t log_start_offset(const TopicPartition& id) const { return lookup(start_offsets_, id); }
   int64_t high_watermark(const TopicPartition& id) const { return lookup(high_watermarks_, id); }
+  int64_t cleaned_to(const TopicPartition& id) const { return lookup(cleaned_, id); }
 
   // All partition directories but the metadata log's. Those that end in -delete are removed on the
   // way.
@@ -55,7 +56,7 @@ class LogDir {
   Result<std::string> mark_deleted(const TopicPartition& id, Random& random);
 
   struct Offsets {
-    OffsetCheckpoint recovery_points, start_offsets, high_watermarks;
+    OffsetCheckpoint recovery_points, start_offsets, high_watermarks, cleaned;
   };
   Result<> store_checkpoints(const Offsets& offsets);
   Result<> mark_clean(int64_t broker_epoch);
@@ -78,7 +79,7 @@ class LogDir {
   protocol::Uuid directory_id_;
   bool was_clean_ = false;
   int64_t last_broker_epoch_ = -1;
-  OffsetCheckpoint recovery_points_, start_offsets_, high_watermarks_;
+  OffsetCheckpoint recovery_points_, start_offsets_, high_watermarks_, cleaned_;
 };
 
 // A new random id.

@@ -289,9 +289,17 @@ storage::LogConfig resolve_log_config(const BrokerConfig& config, const ConfigMa
   log.timestamp_before_max_ms = number("message.timestamp.before.max.ms");
   log.timestamp_after_max_ms = number("message.timestamp.after.max.ms");
   log.min_insync_replicas = static_cast<int32_t>(number("min.insync.replicas"));
+  log.min_cleanable_dirty_ratio = std::stod(value("min.cleanable.dirty.ratio"));
+  log.min_compaction_lag_ms = number("min.compaction.lag.ms");
+  log.max_compaction_lag_ms = number("max.compaction.lag.ms");
+  log.delete_retention_ms = number("delete.retention.ms");
   const auto policies = split_list(value("cleanup.policy"));
   log.cleanup_delete = std::find(policies.begin(), policies.end(), "delete") != policies.end();
   log.cleanup_compact = std::find(policies.begin(), policies.end(), "compact") != policies.end();
+  if (log.cleanup_compact) {
+    // What must be compacted by then has to be in a closed segment by then.
+    log.segment_ms = std::min(log.segment_ms, log.max_compaction_lag_ms);
+  }
   log.timestamp_type = value("message.timestamp.type") == "LogAppendTime"
                            ? protocol::TimestampType::kLogAppendTime
                            : protocol::TimestampType::kCreateTime;

@@ -1,5 +1,6 @@
 """confluent-kafka (the newest librdkafka) against the broker."""
 import pathlib
+import random
 import sys
 import threading
 import time
@@ -267,6 +268,45 @@ def deleted_records_stay_deleted():
     c = consumer(name("g"))
     equal(c.get_watermark_offsets(TopicPartition(topic, 0), 10), (60, 100))
     c.close()
+
+
+@test
+def a_compacted_topic_keeps_the_newest_of_each_key():
+    topic = name()
+    create(topic, 1, {"cleanup.policy": "compact", "segment.bytes": "1048576", "min.cleanable.dirty.ratio": "0.01"})
+    newest = {}
+    for round_ in range(3):
+        p = producer(compression_type=CODECS[round_ + 1], linger_ms=50, enable_idempotence=True)
+        for i in range(3000):
+            key, value = b"k%d" % (i % 40), b"%d-%d-" % (round_, i) + random.randbytes(700)
+            p.produce(topic, value, key=key)
+            newest[key] = value
+        equal(p.flush(60), 0)
+    for codec in ("gzip", "zstd"):
+        ctl("stop" if codec == "gzip" else "kill")
+        ctl("start")
+    last = [random.randbytes(900) for _ in range(1200)]  # more than a segment, so that what is before them is closed
+    produce(topic, last)
+    newest.update({b"k%d" % i: value for i, value in enumerate(last)})
+
+    def read():
+        c = consumer(name("g"))
+        c.assign([TopicPartition(topic, 0, 0)])
+        low, high = c.get_watermark_offsets(TopicPartition(topic, 0), 10)
+        messages = []
+        while not messages or messages[-1].offset() < high - 1:
+            message = c.poll(5)
+            assert message is not None and not message.error(), "the end does not come"
+            messages.append(message)
+        c.close()
+        return messages
+    eventually(lambda: len(read()) < 3000, 60, "the compaction")
+    messages = read()
+    offsets = [m.offset() for m in messages]
+    equal(offsets, sorted(set(offsets)), "offsets")
+    left = {m.key(): m.value() for m in messages}
+    for key, value in newest.items():
+        assert left[key] == value, f"{key} is not what was written last"
 
 
 @test

@@ -1,0 +1,81 @@
+#include "broker/log_cleaner.h"
+
+#include <spdlog/spdlog.h>
+
+namespace klamm::broker {
+
+namespace {
+
+// A slice is short beside what clients notice; the pause lets their requests in.
+constexpr uint64_t kSliceBytes = 256 * 1024;
+constexpr int64_t kPauseMs = 1;
+
+}  // namespace
+
+LogCleaner::LogCleaner(const BrokerConfig& config, Replicas& replicas, Timers& timers,
+                       const storage::Clock& clock)
+    : replicas_(replicas),
+      timers_(timers),
+      clock_(clock),
+      enabled_(config.flag("log.cleaner.enable")),
+      backoff_ms_(config.number("log.cleaner.backoff.ms")),
+      map_bytes_max_(static_cast<uint64_t>(config.number("log.cleaner.dedupe.buffer.size"))) {}
+
+void LogCleaner::start() {
+  if (enabled_) {
+    after(backoff_ms_, &LogCleaner::look);
+  }
+}
+
+void LogCleaner::after(int64_t wait_ms, void (LogCleaner::*what)()) {
+  timers_.at(clock_.monotonic_ms() + wait_ms, [this, what] { (this->*what)(); });
+}
+
+void LogCleaner::look() {
+  for (const Partition* partition : replicas_.compacted()) {
+    waiting_.emplace_back(partition->topic_id(), partition->id().partition);
+  }
+  begin_next();
+}
+
+void LogCleaner::begin_next() {
+  while (!waiting_.empty()) {
+    current_ = waiting_.back();
+    waiting_.pop_back();
+    Partition* const partition = replicas_.find_open(current_.first, current_.second);
+    if (partition == nullptr || uncleanable_.contains(current_)) {
+      continue;
+    }
+    auto begun = storage::Compaction::begin(
+        partition->log(), std::min(partition->high_watermark(), partition->last_stable_offset()),
+        clock_.wall_ms(), map_bytes_max_);
+    if (begun && *begun != nullptr) {
+      compaction_ = std::move(*begun);
+      return after(kPauseMs, &LogCleaner::go_on);
+    }
+  }
+  after(std::max<int64_t>(backoff_ms_, kPauseMs), &LogCleaner::look);
+}
+
+void LogCleaner::go_on() {
+  Partition* const partition = replicas_.find_open(current_.first, current_.second);
+  if (partition == nullptr) {  // deleted meanwhile
+    compaction_.reset();
+    return begin_next();
+  }
+  const auto done = compaction_->step(kSliceBytes);
+  if (done && !*done) {
+    return after(kPauseMs, &LogCleaner::go_on);
+  }
+  if (!done) {
+    uncleanable_.insert(current_);
+    spdlog::error("cannot compact {}: {}", partition->id().directory(), done.error().why);
+  } else {
+    spdlog::info("compacted {}: {} bytes became {}", partition->id().directory(),
+                 compaction_->bytes_read(), compaction_->bytes_kept());
+  }
+  compaction_.reset();
+  begin_next();
+}
+
+}  // namespace klamm::broker
