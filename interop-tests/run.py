@@ -33,8 +33,10 @@ def sh(*command, **options):
 
 
 def java_jars():
-    if not LIBS.exists() or not (HERE / "java/target/classes/klamm/interop/Suite.class").exists():
-        sh("mvn", "-q", "-B", "-f", HERE / "java/pom.xml", "package")
+    pom, suite = HERE / "java/pom.xml", HERE / "java/target/classes/klamm/interop/Suite.class"
+    if not LIBS.exists() or not suite.exists() or LIBS.stat().st_mtime < pom.stat().st_mtime:
+        sh("mvn", "-q", "-B", "-f", pom, "package")
+        LIBS.touch()
 
 
 def prepare_python():

@@ -1,11 +1,13 @@
 """One data directory, by turns under klamm and Apache Kafka 4.4.0: every record, the groups and the topics stay."""
 import pathlib
+import random
 import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+import broker as broker_module  # noqa: E402
 from broker import Broker  # noqa: E402
-from tap import equal, main, test  # noqa: E402
+from tap import equal, eventually, main, test  # noqa: E402
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 COUNT = 5000
@@ -51,6 +53,51 @@ def kafkas_directory_under_klamm_and_back():
 @test
 def also_after_a_kill_of_either():
     turns("klamm", "kafka", "kill")
+
+
+def tool(main_class, *args):
+    libs = broker_module.LIBS
+    return subprocess.run(["java", "-cp", f"{libs.parent}/tools-libs/*:{libs}/*", main_class, *args], capture_output=True, text=True, timeout=120)
+
+
+def dump(*files):
+    """What the stock kafka-dump-log says of the files, with its index and deep checks."""
+    done = tool("org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--files", ",".join(map(str, files)))
+    equal(done.returncode, 0, f"dump of {files}: {done.stderr[-500:]}")
+    return done.stdout
+
+
+@test
+def what_klamm_wrote_and_compacted_is_clean_to_the_stock_dump_log_and_to_kafka():
+    broker = Broker("klamm")
+    broker.start()
+    equal(tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.address, "--create", "--topic", "c", "--config", "cleanup.policy=compact",
+               "--config", "segment.bytes=1048576", "--config", "min.cleanable.dirty.ratio=0.01", "--config", "index.interval.bytes=1000").returncode, 0)
+    for codec in CODECS:
+        lines = (f"k{i % 50}:{codec}-{i}-{random.randbytes(150).hex()}" for i in range(COUNT))
+        kcat(broker, "-P", "-t", "c", "-K:", "-z", codec, input="\n".join(lines))
+    folder = pathlib.Path(broker.folder) / "data/c-0"
+
+    def read():
+        return kcat(broker, "-C", "-t", "c", "-e", "-q", "-f", "%k %o %s\n").splitlines()
+    eventually(lambda: len(read()) < COUNT * 2, 60, "the compaction")
+    before = read()
+    broker.stop()
+    logs = sorted(folder.glob("*.log"))
+    assert len(logs) > 1, logs
+    for log in logs:
+        said = dump(log, log.with_suffix(".index"), log.with_suffix(".timeindex"))
+        for trouble in ("isvalid: false", "Mismatches", "Found timestamp mismatch", "Non-consecutive", "Found out of order timestamp"):
+            assert trouble not in said, f"{log.name}: {said[said.index(trouble) - 200:][:600]}"
+    broker.kind = "kafka"
+    broker.start()
+    equal(read(), before, "the compacted topic under Kafka")
+    kcat(broker, "-P", "-t", "c", "-K:", input="k0:after\n")
+    broker.stop()
+    broker.kind = "klamm"
+    broker.start()
+    equal(read()[-1].split()[2], "after", "the last record, from Kafka")
+    broker.kill()
 
 
 main()
