@@ -140,6 +140,15 @@ def group_requests_of_strangers():
     same("ListGroups v4", frame(16, 4, b"\1\0", flexible=True))
 
 
+@test
+def bodies_with_bytes_behind_them():
+    for extra in (b"\0", b"junk" * 10):
+        same("ApiVersions", frame(18, 0, extra), hide=lambda a: a[:6])
+        same("Heartbeat", frame(12, 0, text("g") + struct.pack(">i", 5) + text("m") + extra))
+        same("ListOffsets", frame(2, 1, struct.pack(">ii", -1, 1) + text("d") + struct.pack(">iiq", 1, 0, -1) + extra))
+        same("ListGroups", frame(16, 4, b"\1\0" + extra, flexible=True), hide=lambda a: a[:12])
+
+
 def join(version, session=10000, member="", protocol_type="consumer", protocols=True):
     body = text("j") + struct.pack(">i", session) + (struct.pack(">i", 10000) if version >= 1 else b"") + text(member)
     body += (text(None) if version >= 5 else b"") + text(protocol_type)
