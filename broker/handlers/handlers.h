@@ -6,15 +6,14 @@
 #include "protocol/error_code.h"
 
 namespace klamm::protocol {
-#define KLAMM_APIS(X)                                                                             \
-  X(Produce)                                                                                      \
-  X(Fetch)                                                                                        \
-  X(ListOffsets)                                                                                  \
-  X(Metadata)                                                                                     \
-  X(OffsetCommit) X(OffsetFetch) X(FindCoordinator) X(JoinGroup) X(Heartbeat) X(LeaveGroup)       \
-      X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) X(CreateTopics) X(DeleteTopics) \
-          X(DeleteRecords) X(InitProducerId) X(OffsetForLeaderEpoch) X(DescribeConfigs)           \
-              X(CreatePartitions) X(DeleteGroups) X(DescribeCluster) X(DescribeTopicPartitions)
+// clang-format off
+#define KLAMM_APIS(X) \
+  X(Produce) X(Fetch) X(ListOffsets) X(Metadata) X(OffsetCommit) \
+  X(OffsetFetch) X(FindCoordinator) X(JoinGroup) X(Heartbeat) X(LeaveGroup) \
+  X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) X(CreateTopics) \
+  X(DeleteTopics) X(DeleteRecords) X(InitProducerId) X(OffsetForLeaderEpoch) X(DescribeConfigs) \
+  X(CreatePartitions) X(DeleteGroups) X(DescribeCluster) X(DescribeTopicPartitions)
+// clang-format on
 #define X(name)         \
   struct name##Request; \
   struct name##Response;
