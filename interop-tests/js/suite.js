@@ -69,9 +69,9 @@ const tests = {
     equal(await create(topic, 3), true, 'creation');
     equal(await create(topic, 3), false, 'a second creation');
     await withAdmin(async (a) => {
-      equal((await a.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length, 3, 'partitions');
+      await eventually(async () => (await a.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length === 3, '3 partitions');
       await a.createPartitions({ topicPartitions: [{ topic, count: 5 }] });
-      equal((await a.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length, 5, 'partitions');
+      await eventually(async () => (await a.fetchTopicMetadata({ topics: [topic] })).topics[0].partitions.length === 5, '5 partitions');
       await a.deleteTopics({ topics: [topic] });
       await eventually(async () => !(await a.listTopics()).includes(topic), 'the deletion');
     });
