@@ -35,13 +35,13 @@ Result<> each_record(const BatchView& batch, Bytes& plain,
 }
 
 // Where cleaning may go up to: segments that are young, or not stable, wait.
-size_t cleanable_count(const std::vector<Segment*>& closed, const LogConfig& config,
-                       int64_t stable_end, int64_t active_base, int64_t now_ms) {
+size_t cleanable_count(const Log& log, const std::vector<Segment*>& closed, int64_t stable_end,
+                       int64_t now_ms) {
   size_t count = 0;
   for (; count < closed.size(); ++count) {
-    const int64_t end = count + 1 < closed.size() ? closed[count + 1]->base_offset() : active_base;
+    const int64_t end = log.base_behind(closed[count]->base_offset());
     const auto newest = closed[count]->max_timestamp();
-    if (end > stable_end || !newest || *newest > now_ms - config.min_compaction_lag_ms) {
+    if (end > stable_end || !newest || *newest > now_ms - log.config().min_compaction_lag_ms) {
       break;
     }
   }
@@ -57,7 +57,7 @@ Result<std::unique_ptr<Compaction>> Compaction::begin(Log& log, int64_t stable_e
   if (!config.cleanup_compact || segments.empty()) {
     return nullptr;
   }
-  segments.resize(cleanable_count(segments, config, stable_end, log.active_base(), now_ms));
+  segments.resize(cleanable_count(log, segments, stable_end, now_ms));
   std::unique_ptr<Compaction> compaction(new Compaction(log, now_ms, map_bytes_max));
   compaction->generation_ = log.closed_generation();
   uint64_t clean_bytes = 0;
@@ -112,36 +112,48 @@ Result<> Compaction::note_keys(const BatchView& batch) {
   });
 }
 
-Result<> Compaction::read_keys(uint64_t budget) {
-  Segment& segment = *dirty_[next_dirty_];
+// Visits the batches of the next `budget` bytes until `visit` says false. True once the segment is
+// read to its end.
+Result<bool> Compaction::scan_slice(Segment& segment, uint64_t budget,
+                                    const std::function<Result<bool>(const BatchView&)>& visit) {
   const uint64_t until = position_ + budget;
-  bool is_foreign = false;
-  Result<> noted;
+  Result<bool> wanted = true;
   TRY(position_,
       segment.scan(position_, true, [&](const BatchPlace& place, const BatchView& batch) {
-        is_foreign = batch.is_control() || batch.is_transactional();
-        if (is_foreign || place.position >= until) {
+        if (place.position >= until) {
           return false;
         }
-        noted = note_keys(batch);
-        return noted.has_value();
+        wanted = visit(batch);
+        return wanted.has_value() && *wanted;
       }));
-  TRY_VOID(noted);
+  if (!wanted || position_ == segment.size()) {
+    return wanted ? Result<bool>(true) : wanted;
+  }
+  if (*wanted && position_ < until) {
+    return fail(ErrorCode::kCorruptMessage, "a batch in " + segment.folder() + " is damaged");
+  }
+  return false;
+}
+
+Result<> Compaction::read_keys(uint64_t budget) {
+  Segment& segment = *dirty_[next_dirty_];
+  bool is_foreign = false;
+  TRY(const bool at_end, scan_slice(segment, budget, [&](const BatchView& batch) -> Result<bool> {
+        is_foreign = batch.is_control() || batch.is_transactional();
+        if (!is_foreign) {
+          TRY_VOID(note_keys(batch));
+        }
+        return !is_foreign;
+      }));
   if (is_foreign) {
     end_ = segment.base_offset();
     reading_keys_ = false;
-    return {};
+  } else if (at_end) {
+    position_ = 0;
+    ++next_dirty_;
+    end_ = log_.base_behind(segment.base_offset());
+    reading_keys_ = next_dirty_ < dirty_.size() && map_bytes_ < map_bytes_max_;
   }
-  if (position_ < segment.size()) {
-    return position_ < until
-               ? fail(ErrorCode::kCorruptMessage, "a batch in " + segment.folder() + " is damaged")
-               : Result<>();
-  }
-  position_ = 0;
-  ++next_dirty_;
-  end_ = next_dirty_ < dirty_.size() ? dirty_[next_dirty_]->base_offset()
-                                     : log_.base_behind(segment.base_offset());
-  reading_keys_ = next_dirty_ < dirty_.size() && map_bytes_ < map_bytes_max_;
   return {};
 }
 
@@ -222,24 +234,15 @@ Result<> Compaction::clean(uint64_t budget) {
     TRY(out_, log_.open_cleaned(group.front()->base_offset()));
     out_size_ = 0;
   }
-  Segment& segment = *group[next_in_group_];
-  const uint64_t until = position_ + budget;
-  Result<> cleaned;
   const uint64_t from = position_;
-  TRY(position_,
-      segment.scan(position_, true, [&](const BatchPlace& place, const BatchView& batch) {
-        if (place.position >= until) {
-          return false;
-        }
-        cleaned = clean_batch(batch);
-        return cleaned.has_value();
+  TRY(const bool at_end,
+      scan_slice(*group[next_in_group_], budget, [&](const BatchView& batch) -> Result<bool> {
+        TRY_VOID(clean_batch(batch));
+        return true;
       }));
-  TRY_VOID(cleaned);
   bytes_read_ += position_ - from;
-  if (position_ < segment.size()) {
-    return position_ < until
-               ? fail(ErrorCode::kCorruptMessage, "a batch in " + segment.folder() + " is damaged")
-               : Result<>();
+  if (!at_end) {
+    return {};
   }
   position_ = 0;
   return ++next_in_group_ < group.size() ? Result<>() : finish_group();

@@ -6,6 +6,7 @@
 // batch of a live producer stays for its sequence numbers. Transactional batches are not looked
 // into: cleaning ends before the first one.
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
@@ -33,6 +34,8 @@ class Compaction {
  private:
   Compaction(Log& log, int64_t now_ms, uint64_t map_bytes_max)
       : log_(log), now_ms_(now_ms), map_bytes_max_(map_bytes_max) {}
+  Result<bool> scan_slice(Segment& segment, uint64_t budget,
+                          const std::function<Result<bool>(const protocol::BatchView&)>& visit);
   Result<> read_keys(uint64_t budget);
   Result<> note_keys(const protocol::BatchView& batch);
   void plan_groups();

@@ -100,12 +100,18 @@ Result<> Log::drop_replaced(int64_t swapped) {
     if (next == segments_.end() || next->first >= end) {
       return {};
     }
-    TRY(const auto paths, next->second->mark_deleted());
-    for (const auto& name : paths) {
-      TRY_VOID(disk_.remove(name));
-    }
-    segments_.erase(next);
+    TRY_VOID(remove_now(next->first));
   }
+}
+
+// A segment that no reader can hold any more, or must not.
+Result<> Log::remove_now(int64_t base_offset) {
+  TRY(const auto paths, segments_.at(base_offset)->mark_deleted());
+  for (const auto& name : paths) {
+    TRY_VOID(disk_.remove(name));
+  }
+  segments_.erase(base_offset);
+  return {};
 }
 
 Result<> Log::recover(const OpenOptions& options) {
@@ -114,11 +120,8 @@ Result<> Log::recover(const OpenOptions& options) {
     const auto next = std::next(it);
     Segment& segment = *it->second;
     if (!sound) {
-      TRY(const auto paths, segment.mark_deleted());
-      for (const auto& name : paths) {
-        TRY_VOID(disk_.remove(name));
-      }
-      it = segments_.erase(it);
+      TRY_VOID(remove_now(it->first));
+      it = next;
       continue;
     }
     const bool is_last = next == segments_.end();
@@ -533,11 +536,7 @@ Result<> Log::truncate_to(int64_t offset) {
   ++closed_generation_;
   cleaned_to_ = std::min(cleaned_to_, offset);
   while (segments_.size() > 1 && segments_.rbegin()->first >= offset) {
-    TRY(const auto paths, active().mark_deleted());
-    for (const auto& name : paths) {
-      TRY_VOID(disk_.remove(name));
-    }
-    segments_.erase(std::prev(segments_.end()));
+    TRY_VOID(remove_now(active().base_offset()));
   }
   TRY(const auto place, active().find(offset));
   if (place) {

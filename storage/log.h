@@ -98,7 +98,6 @@ class Log {
   std::vector<Segment*> closed_segments();
   // Changes whenever a closed segment goes away or is replaced.
   uint64_t closed_generation() const { return closed_generation_; }
-  int64_t active_base() const { return segments_.rbegin()->first; }
   // The base offset of the segment behind a closed one.
   int64_t base_behind(int64_t base_offset) const {
     return segments_.upper_bound(base_offset)->first;
@@ -116,6 +115,7 @@ class Log {
       : disk_(disk), folder_(std::move(folder)), config_(config) {}
   Result<std::vector<int64_t>> clean_up_and_list(std::vector<int64_t>& swapped);
   Result<> drop_replaced(int64_t swapped);
+  Result<> remove_now(int64_t base_offset);
   Result<> recover(const OpenOptions& options);
   Result<> recover_segment(Segment& segment, bool& sound);
   Result<> find_end(Segment& segment);
