@@ -58,10 +58,11 @@ void ask_owners(Broker& here, std::vector<Question> questions, Owner owner, Ask 
 // Puts the answers to the partitions of a request, asked one after the other, into the topics of
 // the response, whose partitions are there but empty.
 template <class Topic, class Answer>
-void put_in_order(std::vector<Topic>& topics, std::vector<Answer>& answers) {
+void put_in_order(std::vector<Topic>& topics, std::vector<Answer>& answers,
+                  std::vector<Answer> Topic::* partitions) {
   auto next = answers.begin();
   for (Topic& topic : topics) {
-    for (auto& partition : topic.partitions) {
+    for (auto& partition : topic.*partitions) {
       partition = std::move(*next++);
     }
   }

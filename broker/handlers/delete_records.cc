@@ -80,7 +80,8 @@ void handle(RequestContext& context, DeleteRecordsRequest&& request,
       answer,
       [&broker = context.broker, response = std::move(response),
        reply = std::move(reply)](std::vector<Answer> answers) mutable {
-        put_in_order(response.topics, answers);
+        put_in_order(response.topics, answers,
+                     &DeleteRecordsResponse::DeleteRecordsTopicResult::partitions);
         broker.at_controller(
             [response = std::move(response), reply = std::move(reply)](Node& node) mutable {
               make_durable(node, std::move(response), std::move(reply));

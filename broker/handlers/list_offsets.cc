@@ -107,7 +107,8 @@ void handle(RequestContext& context, ListOffsetsRequest&& request,
       answer,
       [response = std::move(response),
        reply = std::move(reply)](std::vector<Answer> answers) mutable {
-        put_in_order(response.topics, answers);
+        put_in_order(response.topics, answers,
+                     &ListOffsetsResponse::ListOffsetsTopicResponse::partitions);
         reply.send(response);
       });
 }

@@ -53,7 +53,8 @@ void handle(RequestContext& context, OffsetForLeaderEpochRequest&& request,
       answer,
       [response = std::move(response),
        reply = std::move(reply)](std::vector<Answer> answers) mutable {
-        put_in_order(response.topics, answers);
+        put_in_order(response.topics, answers,
+                     &OffsetForLeaderEpochResponse::OffsetForLeaderTopicResult::partitions);
         reply.send(response);
       });
 }

@@ -145,12 +145,8 @@ void answer(int16_t acks, ProduceResponse response, std::vector<PartitionResult>
   const bool failed_once = std::any_of(results.begin(), results.end(), [](const auto& result) {
     return result.error_code != ErrorCode::kNone;
   });
-  auto next = results.begin();
-  for (auto& topic : response.responses) {
-    for (auto& partition : topic.partition_responses) {
-      partition = std::move(*next++);
-    }
-  }
+  put_in_order(response.responses, results,
+               &ProduceResponse::TopicProduceResponse::partition_responses);
   if (acks != 0) {
     return reply.send(response);
   }

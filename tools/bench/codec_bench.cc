@@ -5,11 +5,10 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
 #include <map>
-#include <sstream>
 
 #include "protocol/all_messages.h"
+#include "protocol/testdata/known_answers.h"
 
 using namespace klamm::protocol;
 
@@ -27,23 +26,11 @@ std::vector<Vector> load(const char* path) {
     by_name[std::string(message.name)] = &message;
   }
   std::vector<Vector> vectors;
-  std::ifstream file(path);
-  std::string line;
-  while (std::getline(file, line)) {
-    std::istringstream words(line);
-    std::string name;
-    std::string hex;
-    int version = 0;
-    words >> name >> version >> hex;
-    const auto found = by_name.find(name);
-    if (found == by_name.end() || hex == "-") {
-      continue;
+  for (auto& answer : load_known_answers(path)) {
+    const auto found = by_name.find(answer.name);
+    if (found != by_name.end() && !answer.bytes.empty()) {
+      vectors.push_back({found->second, answer.version, std::move(answer.bytes)});
     }
-    Bytes bytes = Bytes::allocate(hex.size() / 2);
-    for (size_t i = 0; i < bytes.size(); ++i) {
-      bytes.mutable_data()[i] = static_cast<uint8_t>(std::stoi(hex.substr(2 * i, 2), nullptr, 16));
-    }
-    vectors.push_back({found->second, static_cast<int16_t>(version), std::move(bytes)});
   }
   return vectors;
 }
