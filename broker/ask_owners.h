@@ -1,6 +1,7 @@
 #pragma once
 // How a handler asks partitions or groups that belong to several shards.
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -9,50 +10,93 @@
 
 namespace klamm::broker {
 
+// Where the answer to one question goes; used once, on the shard of its owner.
+template <class Answer>
+class AnswerSlot {
+ public:
+  // What all questions of one request have in common. Each slot is touched by one shard at a time: by
+  // the owner until the message home.
+  struct Request {
+    std::vector<Answer> answers;
+    size_t shards_left = 0;
+    std::move_only_function<void(std::vector<Answer>)> done;
+
+    void finish_shard() {
+      if (--shards_left == 0) {
+        done(std::move(answers));
+      }
+    }
+  };
+  // The questions that one shard answers.
+  struct Share {
+    std::shared_ptr<Request> request;
+    Broker* owner = nullptr;
+    size_t home = 0;
+    size_t left = 0;
+  };
+
+  AnswerSlot(std::shared_ptr<Share> share, size_t index)
+      : share_(std::move(share)), index_(index) {}
+
+  void put(Answer answer) {
+    share_->request->answers[index_] = std::move(answer);
+    if (--share_->left == 0) {
+      share_->owner->at(share_->home, [request = std::move(share_->request)](Broker&) {
+        request->finish_shard();
+      });
+    }
+  }
+
+ private:
+  std::shared_ptr<Share> share_;
+  size_t index_;
+};
+
 // Questions to partitions of many owners, answered in their order: `owner(question)` names the
-// shard, `answer(broker, question)` is called there, `done(answers)` here once all are in.
+// shard, `ask(broker, question, slot)` is called there and puts the answer into the slot, then or
+// later; `done(answers)` is called here once all are in.
+template <class Answer, class Question, class Owner, class Ask, class Done>
+void ask_owners_for(Broker& here, std::vector<Question> questions, Owner owner, Ask ask,
+                    Done done) {
+  using Slot = AnswerSlot<Answer>;
+  auto request = std::make_shared<typename Slot::Request>();
+  request->answers.resize(questions.size());
+  request->done = std::move(done);
+  std::vector<std::pair<size_t, std::vector<size_t>>> shares;  // shard, questions for it
+  for (size_t i = 0; i < questions.size(); ++i) {
+    const size_t shard = owner(std::as_const(questions[i]));
+    auto share = std::find_if(shares.begin(), shares.end(),
+                              [&](const auto& known) { return known.first == shard; });
+    if (share == shares.end()) {
+      share = shares.insert(share, {shard, {}});
+    }
+    share->second.push_back(i);
+  }
+  request->shards_left = shares.size() + 1;
+  const auto all = std::make_shared<std::vector<Question>>(std::move(questions));
+  for (auto& [shard, indexes] : shares) {
+    here.at(shard, [request, all, ask, home = here.shard(),
+                    indexes = std::move(indexes)](Broker& there) mutable {
+      const auto share = std::make_shared<typename Slot::Share>(
+          std::move(request), &there, home, indexes.size());
+      for (const size_t i : indexes) {
+        ask(there, (*all)[i], Slot(share, i));
+      }
+    });
+  }
+  request->finish_shard();
+}
+
+// The same for questions that are answered at once: `answer(broker, question)` gives the answer.
 template <class Question, class Owner, class Ask, class Done>
 void ask_owners(Broker& here, std::vector<Question> questions, Owner owner, Ask answer, Done done) {
   using Answer = std::invoke_result_t<Ask, Broker&, Question&>;
-  struct Open {
-    std::vector<Question> questions;
-    std::vector<Answer> answers;
-    size_t left = 1;
-    Done done;
-  };
-  // Each slot is touched by one shard at a time: by the owner between the two messages.
-  auto open = std::make_shared<Open>(Open{std::move(questions), {}, 1, std::move(done)});
-  open->answers.resize(open->questions.size());
-  std::vector<std::pair<size_t, std::vector<size_t>>> elsewhere;  // shard, questions for it
-  const auto finish = [](const std::shared_ptr<Open>& of) {
-    if (--of->left == 0) {
-      of->done(std::move(of->answers));
-    }
-  };
-  for (size_t i = 0; i < open->questions.size(); ++i) {
-    const size_t shard = owner(std::as_const(open->questions[i]));
-    if (shard == here.shard()) {
-      open->answers[i] = answer(here, open->questions[i]);
-      continue;
-    }
-    auto list = std::find_if(elsewhere.begin(), elsewhere.end(),
-                             [&](const auto& known) { return known.first == shard; });
-    if (list == elsewhere.end()) {
-      list = elsewhere.insert(list, {shard, {}});
-    }
-    list->second.push_back(i);
-  }
-  open->left += elsewhere.size();
-  for (auto& [shard, indexes] : elsewhere) {
-    here.at(shard, [open, answer, finish, home = here.shard(),
-                    indexes = std::move(indexes)](Broker& there) mutable {
-      for (const size_t i : indexes) {
-        open->answers[i] = answer(there, open->questions[i]);
-      }
-      there.at(home, [open = std::move(open), finish](Broker&) { finish(open); });
-    });
-  }
-  finish(open);
+  ask_owners_for<Answer>(
+      here, std::move(questions), owner,
+      [answer](Broker& there, Question& question, AnswerSlot<Answer> slot) {
+        slot.put(answer(there, question));
+      },
+      std::move(done));
 }
 
 // Puts the answers to the partitions of a request, asked one after the other, into the topics of

@@ -1,19 +1,45 @@
 #include "broker/broker.h"
 
+#include <latch>
 #include <numeric>
 
 #include "broker/node.h"
 
 namespace klamm::broker {
 
+namespace {
+
+struct Finish : storage::Background::Ticket {
+  std::latch latch{1};
+  void wait() override { latch.wait(); }
+};
+
+}  // namespace
+
+std::shared_ptr<storage::Background::Ticket> ShardBackground::run(Work work, Done done) {
+  const auto finish = std::make_shared<Finish>();
+  node_.environment().workers.run([&node = node_, shard = shard_, finish, work = std::move(work),
+                                   done = std::move(done)]() mutable {
+    auto outcome = work();
+    work = nullptr;  // what it holds ends here, not on the shard
+    finish->latch.count_down();
+    node.mailboxes().post(shard, [done = std::move(done), outcome = std::move(outcome)]() mutable {
+      done(std::move(outcome));
+    });
+  });
+  return finish;
+}
+
 Broker::Broker(Node& node, size_t shard)
     : node_(node),
       shard_(shard),
       environment_(node.environment()),
       config_(node.config()),
-      replicas_(environment_.disk, environment_.clock, environment_.random, config_, node.dirs(),
-                {shard, node.shard_count()}),
+      background_(node, shard),
+      replicas_(environment_.clock, environment_.random, background_, config_, node.dirs(),
+                environment_.open_files_max / node.shard_count(), {shard, node.shard_count()}),
       cleaner_(config_, replicas_, timers_, environment_.clock),
+      housekeeping_(config_, replicas_, timers_, environment_.clock),
       groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
       fetch_sessions_(
           static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {}

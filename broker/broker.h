@@ -11,9 +11,11 @@
 #include "broker/config/broker_config.h"
 #include "broker/coordinator/group_coordinator.h"
 #include "broker/fetch_sessions.h"
+#include "broker/housekeeping.h"
 #include "broker/log_cleaner.h"
 #include "broker/replicas.h"
 #include "broker/timers.h"
+#include "storage/env/background.h"
 #include "storage/env/clock.h"
 #include "storage/env/disk.h"
 
@@ -25,7 +27,11 @@ struct Environment {
   storage::Disk& disk;
   const storage::Clock& clock;
   storage::Random& random;
+  storage::Workers& workers;
   size_t cores = 1;
+  size_t open_files_max = SIZE_MAX;  // of all segments together
+  // Nothing can be served any more; called once, on any thread.
+  std::function<void(const std::string& why)> halt = [](const std::string&) {};
 };
 
 // How shards send each other work. Tasks to one shard from one shard arrive in order.
@@ -38,6 +44,17 @@ class Mailboxes {
 
 // The shard that owns the controller's side: metadata changes and everything else of the node.
 inline constexpr size_t kControllerShard = 0;
+
+// The node's workers as one shard has them: results come home by its mailbox.
+class ShardBackground : public storage::Background {
+ public:
+  ShardBackground(Node& node, size_t shard) : node_(node), shard_(shard) {}
+  std::shared_ptr<Ticket> run(Work work, Done done) override;
+
+ private:
+  Node& node_;
+  size_t shard_;
+};
 
 class Broker {
  public:
@@ -52,11 +69,12 @@ class Broker {
   Replicas& replicas() { return replicas_; }
   GroupCoordinator& groups() { return groups_; }
   LogCleaner& cleaner() { return cleaner_; }
+  Housekeeping& housekeeping() { return housekeeping_; }
+  storage::Background& background() { return background_; }
   FetchSessions& fetch_sessions() { return fetch_sessions_; }
   Timers& timers() { return timers_; }
   const storage::Clock& clock() const { return environment_.clock; }
   storage::Random& random() { return environment_.random; }
-  const Environment& environment() const { return environment_; }
 
   // Does the task with the broker of that shard, on its thread: at once when it is this one. The
   // other shard knows at least the metadata that this one knows by then.
@@ -86,9 +104,11 @@ class Broker {
   size_t shard_;
   Environment environment_;
   const BrokerConfig& config_;
+  ShardBackground background_;
   Timers timers_;
   Replicas replicas_;
   LogCleaner cleaner_;
+  Housekeeping housekeeping_;
   GroupCoordinator groups_;
   FetchSessions fetch_sessions_;
 };

@@ -1,5 +1,6 @@
 // klamm [server.properties] [--override key=value]...
 #include <malloc.h>
+#include <sys/resource.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
@@ -8,6 +9,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <asio/signal_set.hpp>
+#include <atomic>
 #include <cstdlib>
 #include <iostream>
 #include <thread>
@@ -15,6 +17,7 @@
 #include "broker/net/listeners.h"
 #include "broker/net/server.h"
 #include "broker/net/shard.h"
+#include "broker/net/workers.h"
 #include "broker/node.h"
 #include "storage/checkpoint.h"
 #include "storage/env/posix_env.h"
@@ -95,6 +98,19 @@ Result<ConfigMap> gather_config(storage::Disk& disk, const std::string& file,
   return config;
 }
 
+constexpr size_t kWorkersMax = 8;
+
+// As many files as the system allows, less what connections need.
+size_t open_files_max() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+    return 512;
+  }
+  limit.rlim_cur = limit.rlim_max;
+  (void)::setrlimit(RLIMIT_NOFILE, &limit);
+  return std::max<size_t>(limit.rlim_cur / 2, 64);
+}
+
 // The event loops of the node's shards. The first runs on the calling thread.
 class Loops {
  public:
@@ -108,8 +124,8 @@ class Loops {
     node.use(mailboxes_);
   }
   Result<> bind() { return listeners_.bind(); }
-  // Until a signal tells it to stop.
-  void run() {
+  // Until a signal tells it to stop, or a failure; true after a signal.
+  bool run() {
     asio::signal_set signals(shards_.front()->io(), SIGINT, SIGTERM);
     signals.async_wait([this](const asio::error_code&, int) { stop(); });
     for (const auto& server : servers_) {
@@ -125,6 +141,13 @@ class Loops {
     for (auto& thread : threads) {
       thread.join();
     }
+    return !halted_;
+  }
+  // Nothing can be served any more. From any thread.
+  void halt(const std::string& why) {
+    spdlog::critical("{}", why);
+    halted_ = true;
+    shards_.front()->post([this] { stop(); });
   }
 
  private:
@@ -139,6 +162,7 @@ class Loops {
   }
 
   Node& node_;
+  std::atomic<bool> halted_ = false;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<std::unique_ptr<Server>> servers_;
   ShardMailboxes mailboxes_;
@@ -155,14 +179,23 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
     spdlog::debug("{} is no configuration key of Kafka's; it is ignored", name);
   }
   const char* cluster_id = std::getenv("CLUSTER_ID");
-  TRY(const auto node, Node::open({*disk, *clock, *random, std::thread::hardware_concurrency()},
-                                  std::move(config), cluster_id == nullptr ? "" : cluster_id));
+  WorkerThreads workers(kWorkersMax);
+  std::function<void(const std::string&)> halt = [](const std::string&) {};
+  TRY(const auto node,
+      Node::open({*disk, *clock, *random, workers, std::thread::hardware_concurrency(),
+                  open_files_max(), [&halt](const std::string& why) { halt(why); }},
+                 std::move(config), cluster_id == nullptr ? "" : cluster_id));
   Loops loops(*node);
+  halt = [&loops](const std::string& why) { loops.halt(why); };
   TRY_VOID(loops.bind());
   spdlog::info("klamm {} serves cluster {} from {}", KLAMM_VERSION, node->cluster_id(),
                node->config().log_dirs().front());
   say_started(node->config().node_id());
-  loops.run();
+  const bool may_close = loops.run();
+  workers.finish();
+  if (!may_close) {
+    return fail(ErrorCode::kKafkaStorageError, "halted");
+  }
   TRY_VOID(node->close());
   spdlog::info("[KafkaRaftServer nodeId={}] Kafka Server stopped (kafka.server.KafkaRaftServer)",
                node->config().node_id());

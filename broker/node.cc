@@ -79,7 +79,7 @@ Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig c
   node->shard_count_ = count_shards(node->config_.number("klamm.shards"), environment.cores);
   TRY_VOID(node->open_dirs(cluster_id));
   const LogDir& metadata_dir = *node->dirs_.front();
-  TRY(node->quorum_, replication::Quorum::open(environment.disk, environment.clock,
+  TRY(node->quorum_, replication::Quorum::open(node->dirs_.front()->disk(), environment.clock,
                                                {.folder = metadata_dir.path() + kMetadataFolder,
                                                 .node_id = node->config_.node_id(),
                                                 .clean = metadata_dir.was_clean()}));
@@ -87,6 +87,11 @@ Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig c
   node->quorum_->observe(
       [raw = node.get()](const ImagePtr&, const ImagePtr& now) { raw->publish(now); });
   TRY_VOID(node->register_node());
+  for (const auto& dir : node->dirs_) {
+    dir->disk().on_failure([raw = node.get(), failed = dir.get()](const Error& error) {
+      raw->on_dir_failure(*failed, error);
+    });
+  }
   return node;
 }
 
@@ -104,9 +109,16 @@ Result<> Node::open_dirs(const std::string& wanted_id) {
     identity.cluster_id = storage::new_uuid(environment_.random).to_string();
   }
   for (const std::string& path : paths) {
-    TRY(auto dir, LogDir::open(environment_.disk, environment_.random, path, identity));
-    identity.cluster_id = dir->identity().cluster_id;
-    dirs_.push_back(std::move(dir));
+    auto dir = LogDir::open(environment_.disk, environment_.random, path, identity);
+    if (!dir && dir.error().code == ErrorCode::kKafkaStorageError && !dirs_.empty()) {
+      spdlog::error("{} is offline: {}", path, dir.error().why);
+      continue;
+    }
+    if (!dir) {
+      return std::unexpected(dir.error());
+    }
+    identity.cluster_id = (*dir)->identity().cluster_id;
+    dirs_.push_back(std::move(*dir));
   }
   cluster_id_ = identity.cluster_id;
   return {};
@@ -134,6 +146,31 @@ Result<> Node::load_shards() {
   return {};
 }
 
+// As the reference: without its metadata log a node is nothing; without one of several other
+// directories it goes on.
+void Node::on_dir_failure(const LogDir& dir, const Error& error) {
+  spdlog::error("Stopping serving logs in dir {}: {}", dir.path(), error.why);
+  const bool all_failed = std::all_of(dirs_.begin(), dirs_.end(),
+                                      [](const auto& other) { return other->is_offline(); });
+  if (&dir == dirs_.front().get() || all_failed) {
+    return environment_.halt("Shutdown broker because the log dir " + dir.path() +
+                             " has failed and nothing can be served without it");
+  }
+  if (mailboxes_ == nullptr) {
+    return;
+  }
+  for (size_t i = 0; i < shard_count_; ++i) {
+    mailboxes_->post(i, [shard = shards_[i].get()] { shard->replicas().drop_offline(); });
+  }
+  mailboxes_->post(kControllerShard, [this] {
+    if (const auto done =
+            commit(replication::take_offline(*image(), config_.node_id(), online_dirs()));
+        !done) {
+      spdlog::error("cannot take partitions offline: {}", done.error().why);
+    }
+  });
+}
+
 // Before there are mailboxes the shards do not run yet, and this thread may touch them all.
 void Node::publish(const ImagePtr& image) {
   shards_[kControllerShard]->follow(image);
@@ -158,7 +195,18 @@ Result<> Node::register_node() {
   unfence.fenced = kUnfence;
   TRY_VOID(commit({to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4)}));
   TRY_VOID(commit({to_record(unfence, 3)}));
-  return commit(replication::elect_for(*image(), config_.node_id()));
+  TRY_VOID(commit(replication::take_offline(*image(), config_.node_id(), online_dirs())));
+  return commit(replication::elect_for(*image(), config_.node_id(), online_dirs()));
+}
+
+replication::Directories Node::online_dirs() const {
+  replication::Directories online;
+  for (const auto& dir : dirs_) {
+    if (!dir->is_offline()) {
+      online.insert(dir->directory_id());
+    }
+  }
+  return online;
 }
 
 Result<> Node::commit(const std::vector<Bytes>& records) {
@@ -190,7 +238,8 @@ Uuid Node::directory_for_new() const {
   }
   const auto least =
       std::min_element(dirs_.begin(), dirs_.end(), [&](const auto& a, const auto& b) {
-        return load[a->directory_id()] < load[b->directory_id()];
+        return std::pair(a->is_offline(), load[a->directory_id()]) <
+               std::pair(b->is_offline(), load[b->directory_id()]);
       });
   return (*least)->directory_id();
 }
@@ -252,9 +301,10 @@ void every(Broker& broker, int64_t period_ms, const std::function<void()>& work)
 }  // namespace
 
 void Node::start_background() {
+  const bool was_clean = std::all_of(dirs_.begin(), dirs_.end(),
+                                     [](const auto& dir) { return dir->was_clean(); });
   for (const auto& shard : shards_) {
-    every(*shard, config_.number("log.retention.check.interval.ms"),
-          [raw = shard.get()] { raw->replicas().housekeep(); });
+    shard->housekeeping().start(!was_clean);
     shard->cleaner().start();
   }
   every(*shards_[kControllerShard], config_.number("log.flush.offset.checkpoint.interval.ms"),
@@ -279,6 +329,9 @@ void Node::write_checkpoints(std::move_only_function<void(Result<>)> done) {
 
 Result<> Node::store(const std::vector<DirOffsets>& of_shards) {
   for (const auto& dir : dirs_) {
+    if (dir->is_offline()) {
+      continue;
+    }
     LogDir::Offsets together;
     for (const DirOffsets& of_shard : of_shards) {
       if (const auto found = of_shard.find(dir.get()); found != of_shard.end()) {
@@ -299,13 +352,16 @@ Result<> Node::store(const std::vector<DirOffsets>& of_shards) {
 Result<> Node::close() {
   TRY_VOID(quorum_->close());
   std::vector<DirOffsets> of_shards;
+  std::set<LogDir*> unclean;
   for (const auto& shard : shards_) {
-    TRY_VOID(shard->replicas().close());
+    unclean.merge(shard->replicas().close());
     of_shards.push_back(shard->replicas().offsets());
   }
   TRY_VOID(store(of_shards));
   for (const auto& dir : dirs_) {
-    TRY_VOID(dir->mark_clean(broker_epoch_));
+    if (!dir->is_offline() && !unclean.contains(dir.get())) {
+      TRY_VOID(dir->mark_clean(broker_epoch_));
+    }
   }
   return {};
 }

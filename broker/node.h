@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "replication/controller/elections.h"
 #include "replication/controller/topics.h"
 #include "replication/raft/quorum.h"
 #include "storage/log_dir.h"
@@ -56,6 +57,8 @@ class Node {
   Result<> open_dirs(const std::string& cluster_id);
   Result<> load_shards();
   Result<> register_node();
+  replication::Directories online_dirs() const;
+  void on_dir_failure(const storage::LogDir& dir, const Error& error);
   Uuid directory_for_new() const;
   void publish(const ImagePtr& image);
   Result<> store(const std::vector<DirOffsets>& of_shards);

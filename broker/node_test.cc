@@ -141,6 +141,7 @@ struct Cluster {
   storage::SimDisk disk;
   storage::SimClock clock;
   storage::SimRandom random{3};
+  storage::InlineWorkers workers;
   std::unique_ptr<Turns> turns;
   std::unique_ptr<Node> node;
   std::vector<std::unique_ptr<Client>> clients;  // one on each shard
@@ -153,7 +154,7 @@ struct Cluster {
                                       {"klamm.shards", std::to_string(shards)},
                                       {"offsets.topic.num.partitions", "7"}});
     REQUIRE(config);
-    auto opened = Node::open({disk, clock, random}, std::move(*config), "");
+    auto opened = Node::open({disk, clock, random, workers}, std::move(*config), "");
     REQUIRE(opened);
     node = std::move(*opened);
     turns = std::make_unique<Turns>(shards, seed);

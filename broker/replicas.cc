@@ -27,24 +27,21 @@ size_t owning_shard(const Uuid& topic_id, int32_t partition, size_t shards) {
 void Replicas::load(const ImagePtr& image, Homes homes) {
   image_ = image;
   homes_ = std::move(homes);
-  if (std::all_of(dirs_.begin(), dirs_.end(), [](const auto& dir) { return dir->was_clean(); })) {
-    return;
-  }
-  size_t done = 0;
-  for (const auto& [id, dir] : Homes(homes_)) {
-    if (auto opened = find(id.topic, id.partition); !opened) {
-      spdlog::error("cannot open {}: {}", id.directory(), opened.error().why);
-    }
-    if (++done % 500 == 0) {
-      spdlog::info("recovered {} of {} logs after an unclean stop", done, homes_.size());
-    }
-  }
 }
 
-LogDir* Replicas::dir_by_id(const Uuid& id) {
-  const auto found = std::find_if(dirs_.begin(), dirs_.end(),
-                                  [&](const auto& dir) { return dir->directory_id() == id; });
-  return found == dirs_.end() ? nullptr : found->get();
+// A new log goes where the controller has put it.
+Result<LogDir*> Replicas::home_for(const TopicPartition& id, const PartitionImage& image) {
+  if (const auto known = homes_.find(id); known != homes_.end()) {
+    return known->second;
+  }
+  const Uuid wanted = image.directories.empty() ? Uuid() : image.directories.front();
+  for (const auto& dir : dirs_) {
+    if (replication::is_directory(wanted) ? dir->directory_id() == wanted : !dir->is_offline()) {
+      return dir.get();
+    }
+  }
+  return fail(ErrorCode::kKafkaStorageError,
+              "the directory of " + id.directory() + " is offline or not configured");
 }
 
 Result<Partition*> Replicas::find(const std::string& topic, int32_t partition) {
@@ -64,9 +61,25 @@ Result<Partition*> Replicas::find(const Uuid& topic_id, int32_t partition) {
 }
 
 Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition) {
-  if (const auto open = partitions_.find({topic.id, partition}); open != partitions_.end()) {
-    return open->second.get();
+  const Key key{topic.id, partition};
+  if (const auto open = partitions_.find(key); open != partitions_.end()) {
+    if (open->second.home->is_offline()) {
+      return fail(ErrorCode::kKafkaStorageError,
+                  "the log directory " + open->second.home->path() + " is offline");
+    }
+    return open->second.partition.get();
   }
+  if (const auto opening = opening_.find(key); opening != opening_.end()) {
+    const auto under_way = opening->second;
+    under_way->ticket->wait();
+    return install(key, *under_way, {});
+  }
+  TRY(auto opening, prepare(topic, partition));
+  const auto outcome = opening.run();
+  return install(key, opening, outcome);
+}
+
+Result<Replicas::Opening> Replicas::prepare(const TopicImage& topic, int32_t partition) {
   const auto image = topic.partitions.find(partition);
   if (image == topic.partitions.end()) {
     return fail(ErrorCode::kUnknownTopicOrPartition,
@@ -76,35 +89,80 @@ Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition) {
   if (image->second.leader != config_.node_id()) {
     return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
   }
-  return open(topic, partition, image->second);
+  const TopicPartition id{topic.name, partition};
+  TRY(LogDir* const home, home_for(id, image->second));
+  homes_[id] = home;
+  return Opening{
+      .id = id,
+      .topic_id = topic.id,
+      .home = home,
+      .config = resolve_log_config(config_, image_->config(ConfigResource::kTopic, topic.name)),
+      .options = {.recovery_point = home->recovery_point(id),
+                  .log_start_offset = home->log_start_offset(id),
+                  .cleaned_to = home->cleaned_to(id),
+                  .clean = home->was_clean(),
+                  .now_ms = clock_.wall_ms()}};
 }
 
-Result<Partition*> Replicas::open(const TopicImage& topic, int32_t partition,
-                                  const PartitionImage& image) {
-  const TopicPartition id{topic.name, partition};
-  LogDir*& home = homes_[id];
-  if (home == nullptr) {
-    LogDir* wanted = image.directories.empty() ? nullptr : dir_by_id(image.directories.front());
-    home = wanted == nullptr ? dirs_.front().get() : wanted;
-  }
+Result<> Replicas::Opening::run() {
+  storage::Disk& disk = home->disk();
   const std::string folder = home->folder_of(id);
-  if (!disk_.exists(folder + "/partition.metadata")) {
-    TRY_VOID(disk_.make_dirs(folder));
-    TRY_VOID(disk_.replace_file(folder + "/partition.metadata",
-                                storage::format_partition_metadata(topic.id)));
-    TRY_VOID(disk_.sync_dir(home->path()));
+  const std::string metadata = folder + "/partition.metadata";
+  if (!disk.exists(metadata)) {
+    TRY_VOID(disk.make_dirs(folder));
+    // The log's first flush syncs it.
+    TRY_VOID(disk.write_file(metadata, storage::format_partition_metadata(topic_id)));
   }
-  const auto config =
-      resolve_log_config(config_, image_->config(ConfigResource::kTopic, topic.name));
-  TRY(auto log, storage::Log::open(disk_, folder, config,
-                                   {.recovery_point = home->recovery_point(id),
-                                    .log_start_offset = home->log_start_offset(id),
-                                    .cleaned_to = home->cleaned_to(id),
-                                    .clean = home->was_clean(),
-                                    .now_ms = clock_.wall_ms()}));
-  auto opened = std::make_unique<Partition>(id, topic.id, std::move(log));
-  opened->update(image);
-  return (partitions_[{topic.id, partition}] = std::move(opened)).get();
+  TRY(log, storage::Log::open(disk, folder, config, options));
+  return {};
+}
+
+// Whoever comes first takes the log, be it the one who waited or the message that it is done.
+Result<Partition*> Replicas::install(const Key& key, Opening& opening, const Result<>& outcome) {
+  opening_.erase(key);
+  if (opening.log == nullptr) {
+    return outcome ? fail(ErrorCode::kKafkaStorageError, opening.id.directory() + " cannot be opened")
+                   : std::unexpected(outcome.error());
+  }
+  const PartitionImage* image = image_->partition(opening.id.topic, key.partition);
+  if (image == nullptr) {
+    return fail(ErrorCode::kUnknownTopicOrPartition, "the topic has been deleted");
+  }
+  opening.log->share(open_files_);
+  auto partition = std::make_shared<Partition>(opening.id, opening.topic_id,
+                                               std::move(opening.log), background_);
+  partition->log().set_config(
+      resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
+  partition->update(*image);
+  return (partitions_[key] = {std::move(partition), opening.home}).partition.get();
+}
+
+void Replicas::open_in_background(const TopicPartition& id,
+                                  std::move_only_function<void(Result<bool>)> done) {
+  const auto topic = image_->topic(id.topic);
+  if (topic == nullptr) {
+    return done(false);
+  }
+  const Key key{topic->id, id.partition};
+  if (partitions_.contains(key) || opening_.contains(key)) {
+    return done(false);
+  }
+  auto prepared = prepare(*topic, id.partition);
+  if (!prepared) {
+    return done(std::unexpected(prepared.error()));
+  }
+  const auto opening = std::make_shared<Opening>(std::move(*prepared));
+  opening_[key] = opening;
+  opening->ticket = background_.run(
+      [opening] { return opening->run(); },
+      [this, key, opening, done = std::move(done)](const Result<>& outcome) mutable {
+        const auto pending = opening_.find(key);
+        if (pending == opening_.end() || pending->second != opening) {
+          return done(true);
+        }
+        const auto installed = install(key, *opening, outcome);
+        done(installed ? Result<bool>(true) : std::unexpected(installed.error()));
+      });
 }
 
 void Replicas::follow(const ImagePtr& before, const ImagePtr& now) {
@@ -115,17 +173,17 @@ void Replicas::follow(const ImagePtr& before, const ImagePtr& now) {
         remove_topic(*topic);
       }
     }
-    for (auto& [key, partition] : partitions_) {
-      const PartitionImage* image = now->partition(partition->id().topic, key.partition);
+    for (auto& [key, open] : partitions_) {
+      const PartitionImage* image = now->partition(open.partition->id().topic, key.partition);
       if (image != nullptr) {
-        partition->update(*image);
+        open.partition->update(*image);
       }
     }
   }
   if (before->configs != now->configs) {
-    for (auto& [key, partition] : partitions_) {
-      partition->log().set_config(
-          resolve_log_config(config_, now->config(ConfigResource::kTopic, partition->id().topic)));
+    for (auto& [key, open] : partitions_) {
+      open.partition->log().set_config(resolve_log_config(
+          config_, now->config(ConfigResource::kTopic, open.partition->id().topic)));
     }
   }
 }
@@ -134,16 +192,17 @@ void Replicas::remove_topic(const TopicImage& topic) {
   for (const auto& [index, unused] : topic.partitions) {
     const TopicPartition id{topic.name, index};
     if (const auto open = partitions_.find({topic.id, index}); open != partitions_.end()) {
-      open->second->notify_all();
+      open->second.partition->shut_down(ErrorCode::kUnknownTopicOrPartition);
       partitions_.erase(open);
     }
+    opening_.erase({topic.id, index});
     const auto home = homes_.find(id);
     if (home == homes_.end()) {
       continue;
     }
-    if (disk_.exists(home->second->folder_of(id))) {
+    if (home->second->disk().exists(home->second->folder_of(id))) {
       if (auto marked = home->second->mark_deleted(id, random_)) {
-        removals_.push_back({*marked, clock_.monotonic_ms() + kRemoveFolderDelayMs});
+        removals_.push_back({home->second, *marked, clock_.monotonic_ms() + kRemoveFolderDelayMs});
       } else {
         spdlog::error("cannot delete {}: {}", id.directory(), marked.error().why);
       }
@@ -154,7 +213,9 @@ void Replicas::remove_topic(const TopicImage& topic) {
 
 Partition* Replicas::find_open(const Uuid& topic_id, int32_t partition) {
   const auto open = partitions_.find({topic_id, partition});
-  return open == partitions_.end() ? nullptr : open->second.get();
+  return open == partitions_.end() || open->second.home->is_offline()
+             ? nullptr
+             : open->second.partition.get();
 }
 
 std::vector<Partition*> Replicas::compacted() {
@@ -173,18 +234,66 @@ std::vector<Partition*> Replicas::compacted() {
   return found;
 }
 
-void Replicas::housekeep() {
-  const int64_t expiry = config_.number("producer.id.expiration.ms");
-  for (auto& [key, partition] : partitions_) {
-    if (auto done =
-            partition->log().housekeep(partition->high_watermark(), clock_.wall_ms(), expiry);
-        !done) {
-      spdlog::error("housekeeping of {}: {}", partition->id().directory(), done.error().why);
+std::vector<TopicPartition> Replicas::known() const {
+  std::vector<TopicPartition> ids;
+  for (const auto& [id, home] : homes_) {
+    ids.push_back(id);
+  }
+  return ids;
+}
+
+void Replicas::housekeep(const TopicPartition& id) {
+  const auto topic = image_->topic(id.topic);
+  const auto home = homes_.find(id);
+  if (topic == nullptr || home == homes_.end() || home->second->is_offline()) {
+    return;
+  }
+  const bool was_open = partitions_.contains({topic->id, id.partition});
+  const auto found = find(*topic, id.partition);
+  if (!found) {
+    return;
+  }
+  storage::Log& log = (*found)->log();
+  const auto state = [&log] {
+    return std::tuple(log.start_offset(), log.end_offset(), log.segment_count());
+  };
+  const auto before = state();
+  const int64_t now = clock_.wall_ms();
+  const auto done = log.housekeep((*found)->high_watermark(), now,
+                                  config_.number("producer.id.expiration.ms"));
+  if (!done) {
+    spdlog::error("housekeeping of {}: {}", id.directory(), done.error().why);
+  }
+  (*found)->flush_if_due(now);
+  if (!was_open && home->second->was_clean() && state() == before) {
+    partitions_.erase({topic->id, id.partition});
+  }
+}
+
+void Replicas::remove_deleted() {
+  std::erase_if(removals_, [&](const Removal& removal) {
+    if (removal.due_ms > clock_.monotonic_ms()) {
+      return false;
+    }
+    background_.run(
+        [disk = &removal.dir->disk(), folder = removal.folder] {
+          return disk->remove_tree(folder);
+        },
+        [folder = removal.folder](const Result<>& removed) {
+          if (!removed) {
+            spdlog::error("cannot remove {}: {}", folder, removed.error().why);
+          }
+        });
+    return true;
+  });
+}
+
+void Replicas::drop_offline() {
+  for (auto& [key, open] : partitions_) {
+    if (open.home->is_offline()) {
+      open.partition->shut_down(ErrorCode::kKafkaStorageError);
     }
   }
-  std::erase_if(removals_, [&](const Removal& removal) {
-    return removal.due_ms <= clock_.monotonic_ms() && disk_.remove_tree(removal.folder).has_value();
-  });
 }
 
 DirOffsets Replicas::offsets() const {
@@ -201,26 +310,40 @@ DirOffsets Replicas::offsets() const {
       of_dir.start_offsets[id] = start;
     }
   }
-  for (const auto& [key, partition] : partitions_) {
-    auto& of_dir = offsets[homes_.at(partition->id())];
-    const storage::Log& log = partition->log();
-    of_dir.recovery_points[partition->id()] = log.recovery_point();
-    of_dir.high_watermarks[partition->id()] = partition->high_watermark();
+  for (const auto& [key, open] : partitions_) {
+    auto& of_dir = offsets[open.home];
+    const storage::Log& log = open.partition->log();
+    const TopicPartition& id = open.partition->id();
+    of_dir.recovery_points[id] = log.recovery_point();
+    of_dir.high_watermarks[id] = open.partition->high_watermark();
     if (log.config().cleanup_compact && log.cleaned_to() > 0) {
-      of_dir.cleaned[partition->id()] = log.cleaned_to();
+      of_dir.cleaned[id] = log.cleaned_to();
     }
     if (log.start_offset() > 0) {
-      of_dir.start_offsets[partition->id()] = log.start_offset();
+      of_dir.start_offsets[id] = log.start_offset();
     }
   }
   return offsets;
 }
 
-Result<> Replicas::close() {
-  for (auto& [key, partition] : partitions_) {
-    TRY_VOID(partition->log().close());
+std::set<LogDir*> Replicas::close() {
+  std::set<LogDir*> unclean;
+  for (auto& [key, open] : partitions_) {
+    if (open.home->is_offline()) {
+      unclean.insert(open.home);
+    } else if (const auto closed = open.partition->log().close(); !closed) {
+      spdlog::error("cannot close {}: {}", open.partition->id().directory(), closed.error().why);
+      unclean.insert(open.home);
+    }
   }
-  return {};
+  for (const auto& [id, home] : homes_) {
+    const auto topic = image_->topic(id.topic);
+    // A log that nobody has verified since the last crash waits for the next start.
+    if (!home->was_clean() && topic != nullptr && !partitions_.contains({topic->id, id.partition})) {
+      unclean.insert(home);
+    }
+  }
+  return unclean;
 }
 
 }  // namespace klamm::broker

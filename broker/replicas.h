@@ -2,6 +2,7 @@
 // The partitions that one shard of this node owns: opens, closes, creates and deletes their logs as
 // the metadata image says, in one or several log directories.
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -9,9 +10,10 @@
 #include "broker/config/broker_config.h"
 #include "replication/metadata/image.h"
 #include "replication/partition/partition.h"
+#include "storage/env/background.h"
 #include "storage/env/clock.h"
-#include "storage/env/disk.h"
 #include "storage/log_dir.h"
+#include "storage/open_files.h"
 
 namespace klamm::broker {
 
@@ -34,13 +36,19 @@ size_t owning_shard(const Uuid& topic_id, int32_t partition, size_t shards);
 
 class Replicas {
  public:
-  Replicas(storage::Disk& disk, const storage::Clock& clock, storage::Random& random,
+  Replicas(const storage::Clock& clock, storage::Random& random, storage::Background& background,
            const BrokerConfig& config, std::vector<std::unique_ptr<storage::LogDir>>& dirs,
-           ShardPlace place)
-      : disk_(disk), clock_(clock), random_(random), config_(config), dirs_(dirs), place_(place) {}
+           size_t open_files_max, ShardPlace place)
+      : clock_(clock),
+        random_(random),
+        background_(background),
+        config_(config),
+        dirs_(dirs),
+        open_files_(open_files_max),
+        place_(place) {}
 
-  // Takes the shard's share of what was found in the directories. After a clean stop logs are
-  // opened when first asked for; after a crash all are opened and verified now.
+  // Takes the shard's share of what was found in the directories. Logs are opened, and after a
+  // crash verified, when they are first asked for.
   void load(const ImagePtr& image, Homes homes);
   const ImagePtr& image() const { return image_; }
   // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
@@ -53,6 +61,7 @@ class Replicas {
   // UNKNOWN_TOPIC_OR_PARTITION / UNKNOWN_TOPIC_ID when the image has no such partition,
   // NOT_LEADER_OR_FOLLOWER when it is not ours, KAFKA_STORAGE_ERROR when its log cannot be opened.
   // The pointer is good until control returns to the event loop.
+  // Opens the log if need be, which takes the time that verifying its unsynced segments takes.
   Result<Partition*> find(const std::string& topic, int32_t partition);
   Result<Partition*> find(const Uuid& topic_id, int32_t partition);
 
@@ -60,11 +69,21 @@ class Replicas {
   Partition* find_open(const Uuid& topic_id, int32_t partition);
   // The partitions of compacted topics that this shard owns, opened.
   std::vector<Partition*> compacted();
-  // Retention and flushing by time for every open log.
-  void housekeep();
+  // What lies in the directories for this shard, opened or not.
+  std::vector<storage::TopicPartition> known() const;
+  // Opens a log on another thread. `done` tells whether there was something to do, and why not.
+  void open_in_background(const storage::TopicPartition& id,
+                          std::move_only_function<void(Result<bool>)> done);
+  // Retention and flushing by time for one log. One that was not open is closed again if nothing
+  // had to be done to it.
+  void housekeep(const storage::TopicPartition& id);
+  // Removes the folders of deleted topics whose delay is over.
+  void remove_deleted();
+  // The directory has failed: those who wait for its partitions are told.
+  void drop_offline();
   DirOffsets offsets() const;
-  // For a clean stop.
-  Result<> close();
+  // For a clean stop. Returns the directories that must not be called clean.
+  std::set<storage::LogDir*> close();
 
  private:
   struct Key {
@@ -78,22 +97,42 @@ class Replicas {
              static_cast<size_t>(key.partition) * 0x9E3779B97F4A7C15ull;
     }
   };
-  Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
-  Result<Partition*> open(const replication::TopicImage& topic, int32_t partition,
-                          const replication::PartitionImage& image);
-  void remove_topic(const replication::TopicImage& topic);
-  storage::LogDir* dir_by_id(const Uuid& id);
+  struct Open {
+    std::shared_ptr<Partition> partition;
+    storage::LogDir* home = nullptr;
+  };
+  // What it takes to open a log, apart from this object so that another thread can do it.
+  struct Opening {
+    storage::TopicPartition id;
+    Uuid topic_id;
+    storage::LogDir* home;
+    storage::LogConfig config;
+    storage::Log::OpenOptions options;
+    std::shared_ptr<storage::Background::Ticket> ticket;
+    std::unique_ptr<storage::Log> log;
+    Result<> run();
+  };
 
-  storage::Disk& disk_;
+  Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
+  Result<Opening> prepare(const replication::TopicImage& topic, int32_t partition);
+  Result<Partition*> install(const Key& key, Opening& opening, const Result<>& outcome);
+  void remove_topic(const replication::TopicImage& topic);
+  Result<storage::LogDir*> home_for(const storage::TopicPartition& id,
+                                    const replication::PartitionImage& image);
+
   const storage::Clock& clock_;
   storage::Random& random_;
+  storage::Background& background_;
   const BrokerConfig& config_;
   std::vector<std::unique_ptr<storage::LogDir>>& dirs_;
+  storage::OpenFiles open_files_;
   ShardPlace place_;
   ImagePtr image_ = std::make_shared<replication::MetadataImage>();
-  std::unordered_map<Key, std::unique_ptr<Partition>, KeyHash> partitions_;
+  std::unordered_map<Key, Open, KeyHash> partitions_;
+  std::unordered_map<Key, std::shared_ptr<Opening>, KeyHash> opening_;
   Homes homes_;
   struct Removal {
+    storage::LogDir* dir;
     std::string folder;
     int64_t due_ms;
   };

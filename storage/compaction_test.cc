@@ -245,7 +245,7 @@ TEST_CASE("a compaction that any call fails leaves the log whole, also for the n
     SimDisk disk(static_cast<uint64_t>(n));
     auto log = open_log(disk);
     write_history(*log, seed);
-    REQUIRE(log->flush());
+    REQUIRE(log->flush(kNow));
     const Content before = content_of(*log);
     disk.fail_nth(n);
     finished = compact(*log, kNow).has_value();
@@ -266,7 +266,7 @@ TEST_CASE("a power cut anywhere in a compaction loses nothing") {
     SimDisk disk(seed);
     auto log = open_log(disk);
     write_history(*log, seed);
-    REQUIRE(log->flush());
+    REQUIRE(log->flush(kNow));
     const Content before = content_of(*log);
     auto compaction = Compaction::begin(*log, log->end_offset(), kNow, 1 << 20);
     REQUIRE(compaction);

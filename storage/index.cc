@@ -14,14 +14,10 @@ std::unexpected<Error> corrupt(const std::string& path) {
   return fail(ErrorCode::kCorruptMessage, "the index " + path + " is damaged");
 }
 
-// Synced, for what is below the recovery point is believed without a look at the log.
 Result<> write_whole(Disk& disk, const std::string& path, std::span<const uint8_t> content) {
   TRY(const auto file, disk.open(path, OpenMode::kCreate));
   TRY_VOID(file->truncate(content.size()));
-  if (!content.empty()) {
-    TRY_VOID(file->write_at(0, content));
-  }
-  return file->sync();
+  return content.empty() ? Result<>() : file->write_at(0, content);
 }
 
 }  // namespace

@@ -1,7 +1,6 @@
 #include "storage/log.h"
 
 #include <algorithm>
-#include <charconv>
 
 #include "protocol/base/check.h"
 #include "protocol/records/compression.h"
@@ -16,93 +15,7 @@ namespace {
 
 constexpr int64_t kSegmentSizeMax = INT32_MAX;  // positions in the index are int32
 
-// The base offset in a name of 20 digits and the suffix; nullopt for any other name.
-std::optional<int64_t> parse_name(std::string_view name, std::string_view suffix) {
-  int64_t offset = 0;
-  if (name.size() != 20 + suffix.size() || !name.ends_with(suffix)) {
-    return std::nullopt;
-  }
-  const auto [end, error] = std::from_chars(name.data(), name.data() + 20, offset);
-  return error == std::errc() && end == name.data() + 20 && offset >= 0 ? std::optional(offset)
-                                                                        : std::nullopt;
-}
-
 }  // namespace
-
-Result<std::unique_ptr<Log>> Log::open(Disk& disk, std::string folder, const LogConfig& config,
-                                       const OpenOptions& options) {
-  std::unique_ptr<Log> log(new Log(disk, std::move(folder), config));
-  TRY_VOID(disk.make_dirs(log->folder_));
-  std::vector<int64_t> swapped;
-  TRY(const auto bases, log->clean_up_and_list(swapped));
-  for (const int64_t base : bases) {
-    TRY(log->segments_[base], Segment::open(disk, log->folder_, base, false));
-  }
-  for (const int64_t base : swapped) {
-    TRY_VOID(log->drop_replaced(base));
-  }
-  if (log->segments_.empty()) {
-    const int64_t base = std::max<int64_t>(options.log_start_offset, 0);
-    TRY(log->segments_[base], Segment::open(disk, log->folder_, base, true));
-    TRY_VOID(disk.sync_dir(log->folder_));
-  }
-  log->start_offset_ = std::max(options.log_start_offset, log->segments_.begin()->first);
-  log->last_flush_ms_ = options.now_ms;
-  log->cleaned_to_ = std::max(options.cleaned_to, log->start_offset_);
-  TRY_VOID(log->load_epochs());
-  TRY_VOID(log->recover(options));
-  log->start_offset_ = std::min(log->start_offset_, log->end_offset_);
-  log->epochs_.truncate_from_end(log->end_offset_);
-  TRY_VOID(log->load_producers());
-  return log;
-}
-
-// Removes what an interrupted deletion or cleaning left and finishes an interrupted swap; the
-// indexes of a segment that is swapped out say nothing about the new one.
-Result<std::vector<int64_t>> Log::clean_up_and_list(std::vector<int64_t>& swapped) {
-  TRY(const auto names, disk_.list(folder_));
-  std::vector<int64_t> bases;
-  for (std::string name : names) {
-    if (name.ends_with(".deleted") || name.ends_with(".cleaned") || name.ends_with(".tmp")) {
-      TRY_VOID(disk_.remove(path(name)));
-      continue;
-    }
-    if (name.ends_with(".swap")) {
-      const std::string target = name.substr(0, name.size() - 5);
-      TRY_VOID(disk_.rename(path(name), path(target)));
-      name = target;
-      if (const auto base = parse_name(name, ".log")) {
-        swapped.push_back(*base);
-        TRY_VOID(disk_.remove(path(file_name(*base, ".index"))));
-        TRY_VOID(disk_.remove(path(file_name(*base, ".timeindex"))));
-      }
-    }
-    if (const auto base = parse_name(name, ".log")) {
-      bases.push_back(*base);
-    }
-  }
-  std::sort(bases.begin(), bases.end());
-  bases.erase(std::unique(bases.begin(), bases.end()), bases.end());
-  return bases;
-}
-
-// Removes the segments whose records a segment that was just swapped in holds.
-Result<> Log::drop_replaced(int64_t swapped) {
-  int64_t end = swapped;
-  TRY(const uint64_t size,
-      segments_.at(swapped)->scan(0, false, [&](const BatchPlace& place, const BatchView&) {
-        end = place.last_offset + 1;
-        return true;
-      }));
-  (void)size;
-  while (true) {
-    const auto next = segments_.upper_bound(swapped);
-    if (next == segments_.end() || next->first >= end) {
-      return {};
-    }
-    TRY_VOID(remove_now(next->first));
-  }
-}
 
 // A segment that no reader can hold any more, or must not.
 Result<> Log::remove_now(int64_t base_offset) {
@@ -112,99 +25,6 @@ Result<> Log::remove_now(int64_t base_offset) {
   }
   segments_.erase(base_offset);
   return {};
-}
-
-Result<> Log::recover(const OpenOptions& options) {
-  bool sound = true;
-  for (auto it = segments_.begin(); it != segments_.end();) {
-    const auto next = std::next(it);
-    Segment& segment = *it->second;
-    if (!sound) {
-      TRY_VOID(remove_now(it->first));
-      it = next;
-      continue;
-    }
-    const bool is_last = next == segments_.end();
-    const bool verify = !options.clean && (is_last || next->first > options.recovery_point);
-    if (verify) {
-      TRY_VOID(recover_segment(segment, sound));
-    } else if (is_last) {
-      TRY_VOID(find_end(segment));
-    }
-    it = next;
-  }
-  recovery_point_ = options.clean ? end_offset_ : std::min(options.recovery_point, end_offset_);
-  if (!options.clean) {
-    TRY_VOID(flush());
-  }
-  return {};
-}
-
-// The end is behind the last batch; the index leads close to it.
-Result<> Log::find_end(Segment& segment) {
-  end_offset_ = segment.base_offset();
-  TRY(const uint64_t near_end, segment.last_indexed_position());
-  TRY(const uint64_t end,
-      segment.scan(near_end, false, [&](const BatchPlace& place, const BatchView&) {
-        end_offset_ = place.last_offset + 1;
-        return true;
-      }));
-  return end < segment.size() ? segment.truncate_and_reindex(end, config_.index_interval_bytes)
-                              : Result<>();
-}
-
-Result<> Log::recover_segment(Segment& segment, bool& sound) {
-  int64_t expected = segment.base_offset();
-  TRY(const uint64_t end,
-      segment.scan(0, true, [&](const BatchPlace& place, const BatchView& batch) {
-        if (place.base_offset < expected || place.last_offset < place.base_offset) {
-          return false;
-        }
-        expected = place.last_offset + 1;
-        if (epochs_.assign(batch.leader_epoch(), place.base_offset)) {
-          epochs_changed_ = true;
-        }
-        return true;
-      }));
-  sound = end == segment.size();
-  end_offset_ = expected;
-  return segment.truncate_and_reindex(end, config_.index_interval_bytes);
-}
-
-Result<> Log::load_epochs() {
-  const std::string file = path("leader-epoch-checkpoint");
-  if (disk_.exists(file)) {
-    TRY(const std::string text, disk_.read_file(file));
-    if (auto parsed = LeaderEpochs::parse(text)) {
-      epochs_ = std::move(*parsed);
-    }
-  }
-  return {};
-}
-
-// The newest sound snapshot at or below the end, then the batches behind it.
-Result<> Log::load_producers() {
-  TRY(const auto names, disk_.list(folder_));
-  int64_t from = start_offset_;
-  for (auto name = names.rbegin(); name != names.rend(); ++name) {
-    const auto offset = parse_name(*name, ".snapshot");
-    if (!offset) {
-      continue;
-    }
-    if (*offset <= end_offset_) {
-      TRY(const std::string content, disk_.read_file(path(*name)));
-      if (auto state = ProducerState::from_snapshot(content)) {
-        producers_ = std::move(*state);
-        from = *offset;
-        break;
-      }
-    }
-    TRY_VOID(disk_.remove(path(*name)));
-  }
-  return visit(from, [&](const BatchView& batch) {
-    producers_.update(batch);
-    return true;
-  });
 }
 
 Result<> Log::visit(int64_t offset, const std::function<bool(const BatchView&)>& visit) {
@@ -226,6 +46,13 @@ Result<> Log::visit(int64_t offset, const std::function<bool(const BatchView&)>&
     (void)end;
   }
   return {};
+}
+
+void Log::share(OpenFiles& open_files) {
+  open_files_ = &open_files;
+  for (const auto& [base, segment] : segments_) {
+    segment->share(open_files);
+  }
 }
 
 uint64_t Log::size() const {
@@ -266,7 +93,7 @@ Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int6
   const int64_t last_offset = end_offset_ + batch.last_offset_delta();
   TRY(const bool rolls, must_roll(bytes.size(), last_offset, batch.max_timestamp(), now_ms));
   if (rolls) {
-    TRY_VOID(roll(now_ms));
+    TRY_VOID(roll());
   }
   protocol::patch_offset_and_epoch(bytes.mutable_data(), end_offset_, leader_epoch);
   const std::span<const uint8_t> part = bytes.span();
@@ -276,7 +103,7 @@ Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int6
   if (epochs_.assign(leader_epoch, end_offset_)) {
     epochs_changed_ = true;
   }
-  producers_.update(batch);
+  TRY_VOID(note_producer(active(), batch));
   const AppendInfo info{end_offset_, last_offset,
                         batch.timestamp_type() == protocol::TimestampType::kLogAppendTime
                             ? batch.max_timestamp()
@@ -284,18 +111,23 @@ Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int6
                         false};
   unflushed_records_ += last_offset - end_offset_ + 1;
   end_offset_ = last_offset + 1;
-  if (unflushed_records_ >= config_.flush_messages || now_ms - last_flush_ms_ >= config_.flush_ms) {
-    TRY_VOID(flush());
-    last_flush_ms_ = now_ms;
-  }
   return info;
 }
 
-Result<Payload> Log::read(int64_t offset, size_t size_max, int64_t end_bound, bool at_least_one) {
+Result<> Log::note_producer(Segment& segment, const BatchView& batch) {
+  const auto completed = producers_.update(batch);
+  if (!completed || !completed->aborted) {
+    return {};
+  }
+  return segment.add_aborted({completed->producer_id, completed->first_offset,
+                               completed->last_offset, producers_.last_stable_offset(*completed)});
+}
+
+Result<std::optional<Log::Range>> Log::locate(int64_t offset, size_t size_max, int64_t end_bound,
+                                              bool at_least_one) {
   if (offset < start_offset_ || offset > end_offset_) {
     return fail(ErrorCode::kOffsetOutOfRange, "the offset is outside the log");
   }
-  Payload payload;
   const int64_t bound = std::min(end_bound, end_offset_);
   auto it = segments_.upper_bound(offset);
   CHECK_INVARIANT(it != segments_.begin());
@@ -315,13 +147,42 @@ Result<Payload> Log::read(int64_t offset, size_t size_max, int64_t end_bound, bo
       break;
     }
     const uint64_t wanted = at_least_one ? std::max<uint64_t>(size_max, first->size) : size_max;
-    const uint64_t size = std::min(wanted, end - first->position);
-    if (size > 0) {
-      payload.add({Bytes(), segment.file(), first->position, static_cast<size_t>(size)});
-    }
-    break;
+    return Range{it, first->position, std::min(wanted, end - first->position)};
+  }
+  return std::nullopt;
+}
+
+Result<Payload> Log::read(int64_t offset, size_t size_max, int64_t end_bound, bool at_least_one) {
+  TRY(const auto range, locate(offset, size_max, end_bound, at_least_one));
+  Payload payload;
+  if (range && range->size > 0) {
+    TRY(auto file, range->segment->second->file());
+    payload.add({Bytes(), std::move(file), range->position, static_cast<size_t>(range->size)});
   }
   return payload;
+}
+
+Result<Log::Committed> Log::read_committed(int64_t offset, size_t size_max, int64_t stable_end,
+                                           bool at_least_one) {
+  TRY(const auto range, locate(offset, size_max, stable_end, at_least_one));
+  Committed result;
+  if (!range || range->size == 0) {
+    return result;
+  }
+  Segment& segment = *range->segment->second;
+  TRY(auto file, segment.file());
+  result.records.add(
+      {Bytes(), std::move(file), range->position, static_cast<size_t>(range->size)});
+  const auto next = std::next(range->segment);
+  TRY(const auto behind, segment.offset_behind(range->position + range->size));
+  const int64_t end = behind ? *behind : next == segments_.end() ? end_offset_ : next->first;
+  for (auto it = std::prev(segments_.upper_bound(offset)); it != segments_.end(); ++it) {
+    TRY(const TxnIndex* aborted, it->second->aborted());
+    if (collect_aborted(*aborted, offset, end, result.aborted)) {
+      break;
+    }
+  }
+  return result;
 }
 
 // The first record of a batch whose timestamp is at or above the wanted one.
@@ -381,34 +242,76 @@ Result<TimestampOffset> Log::find_max_timestamp() {
   return place ? record_at(*newest, *place, largest) : TimestampOffset{};
 }
 
-Result<> Log::roll(int64_t now_ms) {
-  TRY_VOID(flush());
-  last_flush_ms_ = now_ms;
+Result<> Log::roll() {
   TRY_VOID(active().seal());
-  TRY_VOID(store_snapshot());
-  TRY(segments_[end_offset_], Segment::open(disk_, folder_, end_offset_, true));
-  return disk_.sync_dir(folder_);
+  TRY(auto next, open_segment(end_offset_, true));
+  segments_[end_offset_] = std::move(next);
+  new_snapshots_[end_offset_] = producers_.to_snapshot();
+  names_changed_ = true;
+  rolled_ = true;
+  return remove_stale_snapshots();
 }
 
-Result<> Log::flush() {
+Result<> LogFlush::run() {
+  if (names_changed_) {
+    TRY_VOID(disk_->sync_dir(parent_of(folder_)));
+    TRY_VOID(disk_->sync_dir(folder_));
+    if (const auto metadata = disk_->open(folder_ + "/partition.metadata", OpenMode::kReadWrite)) {
+      TRY_VOID((*metadata)->sync());
+    }
+  }
+  for (const auto& file : files_) {
+    TRY_VOID(file->sync());
+  }
+  for (const auto& [offset, content] : snapshots_) {
+    TRY_VOID(disk_->replace_file(folder_ + "/" + file_name(offset, ".snapshot"), content));
+  }
+  return epochs_ ? disk_->replace_file(folder_ + "/leader-epoch-checkpoint", *epochs_) : Result<>();
+}
+
+Result<LogFlush> Log::begin_flush(int64_t now_ms) {
+  LogFlush flush;
   for (auto it = segments_.rbegin(); it != segments_.rend(); ++it) {
-    TRY_VOID(it->second->sync());
+    TRY(const auto files, it->second->files());
+    flush.files_.insert(flush.files_.end(), files.begin(), files.end());
     if (it->first <= recovery_point_) {
       break;
     }
   }
-  if (epochs_changed_) {
-    TRY_VOID(store_epochs());
+  flush.disk_ = &disk_;
+  flush.folder_ = folder_;
+  flush.names_changed_ = std::exchange(names_changed_, false);
+  flush.snapshots_ = std::exchange(new_snapshots_, {});
+  if (std::exchange(epochs_changed_, false)) {
+    flush.epochs_ = epochs_.to_text();
   }
-  recovery_point_ = end_offset_;
+  flush.end_offset_ = end_offset_;
+  flush.truncations_ = truncations_;
   unflushed_records_ = 0;
-  return {};
+  rolled_ = false;
+  last_flush_ms_ = now_ms;
+  return flush;
 }
 
-Result<> Log::store_epochs() {
-  TRY_VOID(disk_.replace_file(path("leader-epoch-checkpoint"), epochs_.to_text()));
-  epochs_changed_ = false;
-  return {};
+void Log::finish_flush(LogFlush&& flush, const Result<>& outcome) {
+  if (flush.truncations_ != truncations_) {
+    return;  // what it brought to the medium may be gone; the recovery point was moved back
+  }
+  if (outcome) {
+    recovery_point_ = std::max(recovery_point_, flush.end_offset_);
+    return;
+  }
+  // With the disk full this is tried again; with a broken one nothing is.
+  names_changed_ = names_changed_ || flush.names_changed_;
+  epochs_changed_ = epochs_changed_ || flush.epochs_.has_value();
+  new_snapshots_.merge(flush.snapshots_);
+}
+
+Result<> Log::flush(int64_t now_ms) {
+  TRY(auto flush, begin_flush(now_ms));
+  const auto outcome = flush.run();
+  finish_flush(std::move(flush), outcome);
+  return outcome;
 }
 
 Result<> Log::store_snapshot() {
@@ -417,21 +320,9 @@ Result<> Log::store_snapshot() {
   return remove_stale_snapshots();
 }
 
-// Snapshots are kept where a segment begins and at the end; the others have served their time.
-Result<> Log::remove_stale_snapshots() {
-  TRY(const auto names, disk_.list(folder_));
-  for (const auto& name : names) {
-    const auto offset = parse_name(name, ".snapshot");
-    if (offset && *offset != end_offset_ && !segments_.contains(*offset)) {
-      TRY_VOID(disk_.remove(path(name)));
-    }
-  }
-  return {};
-}
-
 Result<> Log::close() {
   TRY_VOID(active().seal());
-  TRY_VOID(flush());
+  TRY_VOID(flush(last_flush_ms_));
   return store_snapshot();
 }
 
@@ -477,10 +368,15 @@ Result<> Log::replace_segments(std::span<const int64_t> bases, int64_t now_ms) {
   for (const int64_t old : bases) {
     TRY_VOID(delete_segment(old, now_ms));
   }
+  TRY_VOID(disk_.sync_dir(folder_));  // else a power cut could bring old ones back beside the new
   TRY_VOID(disk_.rename(target + ".swap", target));
-  TRY(auto segment, Segment::open(disk_, folder_, base, false));
+  TRY(auto segment, open_segment(base, false));
   TRY_VOID(segment->truncate_and_reindex(segment->size(), config_.index_interval_bytes));
   TRY_VOID(segment->seal());
+  TRY(const auto files, segment->files());
+  for (const auto& file : files) {
+    TRY_VOID(file->sync());  // it stands below the recovery point, where nobody looks again
+  }
   segments_[base] = std::move(segment);
   return disk_.sync_dir(folder_);
 }
@@ -507,7 +403,7 @@ Result<> Log::expire_segments(int64_t high_watermark, int64_t now_ms) {
     }
     excess -= std::min<uint64_t>(excess, oldest.size());
     if (is_active) {
-      TRY_VOID(roll(now_ms));
+      TRY_VOID(roll());
     }
     TRY_VOID(advance_start(end, now_ms));
   }
@@ -519,10 +415,6 @@ Result<> Log::housekeep(int64_t high_watermark, int64_t now_ms, int64_t producer
     TRY_VOID(expire_segments(high_watermark, now_ms));
   }
   producers_.expire(now_ms - producer_expiry_ms);
-  if (now_ms - last_flush_ms_ >= config_.flush_ms && unflushed_records_ > 0) {
-    TRY_VOID(flush());
-    last_flush_ms_ = now_ms;
-  }
   std::erase_if(removals_, [&](const Removal& removal) {
     return removal.due_ms <= now_ms && disk_.remove(removal.path).has_value();
   });
@@ -549,8 +441,10 @@ Result<> Log::truncate_to(int64_t offset) {
   recovery_point_ = std::min(recovery_point_, end_offset_);
   epochs_.truncate_from_end(end_offset_);
   epochs_changed_ = true;
-  producers_.clear();
-  return load_producers();
+  ++truncations_;
+  new_snapshots_.clear();
+  TRY_VOID(active().truncate_aborted(end_offset_));
+  return load_producers(end_offset_);
 }
 
 }  // namespace klamm::storage

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "storage/checkpoint.h"
 #include "storage/env/disk.h"
 #include "storage/log_config.h"
+#include "storage/open_files.h"
 #include "storage/producer_state.h"
 #include "storage/segment.h"
 
@@ -31,6 +33,24 @@ struct TimestampOffset {
   int32_t leader_epoch = -1;
 };
 
+// What brings a log to the medium up to where it ended when this was made. Holds its own references:
+// the log may be appended to, and even go, while `run` is at work on some thread.
+class LogFlush {
+ public:
+  Result<> run();
+
+ private:
+  friend class Log;
+  Disk* disk_ = nullptr;
+  std::string folder_;
+  bool names_changed_ = false;
+  std::vector<std::shared_ptr<File>> files_;
+  std::optional<std::string> epochs_;
+  std::map<int64_t, std::string> snapshots_;  // of the producers, by offset
+  int64_t end_offset_ = 0;
+  uint64_t truncations_ = 0;
+};
+
 class Log {
  public:
   struct OpenOptions {
@@ -46,6 +66,9 @@ class Log {
   static Result<std::unique_ptr<Log>> open(Disk& disk, std::string folder, const LogConfig& config,
                                            const OpenOptions& options);
 
+  // From now on this log's files count among others. Called by the thread that owns both.
+  void share(OpenFiles& open_files);
+
   const std::string& folder() const { return folder_; }
   const LogConfig& config() const { return config_; }
   void set_config(const LogConfig& config) { config_ = config; }
@@ -56,8 +79,10 @@ class Log {
   size_t segment_count() const { return segments_.size(); }
   const LeaderEpochs& epochs() const { return epochs_; }
   const ProducerState& producers() const { return producers_; }
-  // The first offset of an open transaction, INT64_MAX for none.
-  int64_t first_unstable_offset() const { return producers_.first_unstable_offset(); }
+  // Where the first transaction begins that has no end below the high watermark, INT64_MAX for none.
+  int64_t first_unstable_offset(int64_t high_watermark) {
+    return std::max(start_offset_, producers_.first_unstable_offset(high_watermark));
+  }
 
   // Gives a validated batch its offsets and the leader's epoch (in place) and writes it. Duplicates
   // and gaps of idempotent producers are told by `check_producer`.
@@ -68,6 +93,13 @@ class Log {
   // batch may be cut. OFFSET_OUT_OF_RANGE outside [start, end].
   Result<protocol::Payload> read(int64_t offset, size_t size_max, int64_t end_bound,
                                  bool at_least_one);
+  // The same for a reader of committed records, with the aborted transactions that overlap them.
+  struct Committed {
+    protocol::Payload records;
+    TxnIndex aborted;
+  };
+  Result<Committed> read_committed(int64_t offset, size_t size_max, int64_t stable_end,
+                                   bool at_least_one);
   // Calls `visit` for each whole batch at or above `offset` until it returns false.
   Result<> visit(int64_t offset, const std::function<bool(const protocol::BatchView&)>& visit);
   // First record at or after `timestamp`; offset -1 when there is none.
@@ -80,8 +112,20 @@ class Log {
   // Rolls by time, applies retention, removes files whose delay is over, expires producers. Deletes
   // at most up to `high_watermark`.
   Result<> housekeep(int64_t high_watermark, int64_t now_ms, int64_t producer_expiry_ms);
-  // Everything is on the medium; the recovery point moves to the end.
-  Result<> flush();
+  // What was appended since the last flush asks for one: for flush.messages, which is a promise to
+  // the producer, or for flush.ms or a roll, which nobody waits for.
+  bool flush_is_demanded() const { return unflushed_records_ >= config_.flush_messages; }
+  bool flush_is_due(int64_t now_ms) const {
+    return flush_is_demanded() || rolled_ ||
+           (unflushed_records_ > 0 && now_ms - last_flush_ms_ >= config_.flush_ms);
+  }
+  // A flush in three steps, of which the middle one (LogFlush::run) may happen on another thread.
+  Result<LogFlush> begin_flush(int64_t now_ms);
+  // Takes over its outcome: after success the recovery point stands where the log ended when it
+  // began.
+  void finish_flush(LogFlush&& flush, const Result<>& outcome);
+  // All three at once.
+  Result<> flush(int64_t now_ms);
   // For a clean stop: flush, write indexes and the producer snapshot.
   Result<> close();
   // A leader begins its epoch at the log's end, before it has written anything.
@@ -111,17 +155,36 @@ class Log {
   Result<> replace_segments(std::span<const int64_t> bases, int64_t now_ms);
 
  private:
+  using Segments = std::map<int64_t, std::unique_ptr<Segment>>;
+  // A stretch of one segment.
+  struct Range {
+    Segments::iterator segment;
+    uint64_t position = 0;
+    uint64_t size = 0;
+  };
+
   Log(Disk& disk, std::string folder, const LogConfig& config)
       : disk_(disk), folder_(std::move(folder)), config_(config) {}
-  Result<std::vector<int64_t>> clean_up_and_list(std::vector<int64_t>& swapped);
-  Result<> drop_replaced(int64_t swapped);
-  Result<> remove_now(int64_t base_offset);
+  Result<std::unique_ptr<Segment>> open_segment(int64_t base_offset, bool create) {
+    return Segment::open(disk_, *open_files_, folder_, base_offset, create);
+  }
+  // recovery.cc
+  Result<> open_segments(const OpenOptions& options);
+  Result<std::set<int64_t>> clean_up_and_list(std::vector<int64_t>& swaps);
+  Result<> finish_swap(int64_t base_offset, std::set<int64_t>& bases);
   Result<> recover(const OpenOptions& options);
-  Result<> recover_segment(Segment& segment, bool& sound);
+  Segments::iterator first_to_verify(const OpenOptions& options);
+  Result<> verify_from(Segments::iterator first);
+  Result<bool> verify(Segment& segment);
   Result<> find_end(Segment& segment);
-  Result<> load_producers();
+  Result<> load_producers(int64_t end);
   Result<> load_epochs();
-  Result<> roll(int64_t now_ms);
+
+  Result<> remove_now(int64_t base_offset);
+  Result<std::optional<Range>> locate(int64_t offset, size_t size_max, int64_t end_bound,
+                                      bool at_least_one);
+  Result<> note_producer(Segment& segment, const protocol::BatchView& batch);
+  Result<> roll();
   Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp,
                          int64_t now_ms);
   Segment& active() { return *segments_.rbegin()->second; }
@@ -129,7 +192,6 @@ class Log {
   Result<> expire_segments(int64_t high_watermark, int64_t now_ms);
   Result<> store_snapshot();
   Result<> remove_stale_snapshots();
-  Result<> store_epochs();
   Result<TimestampOffset> record_at(Segment& segment, const BatchPlace& place, int64_t timestamp);
   std::string path(const std::string& name) const { return folder_ + "/" + name; }
   std::string cleaned_path(int64_t base_offset) const {
@@ -137,15 +199,21 @@ class Log {
   }
 
   Disk& disk_;
+  OpenFiles own_files_;
+  OpenFiles* open_files_ = &own_files_;
   std::string folder_;
   LogConfig config_;
-  std::map<int64_t, std::unique_ptr<Segment>> segments_;
+  Segments segments_;
   int64_t start_offset_ = 0;
   int64_t end_offset_ = 0;
   int64_t recovery_point_ = 0;
   int64_t unflushed_records_ = 0;
   int64_t last_flush_ms_ = 0;
+  bool rolled_ = false;         // since the last flush
+  bool names_changed_ = false;  // files came since the last flush
+  uint64_t truncations_ = 0;
   ProducerState producers_;
+  std::map<int64_t, std::string> new_snapshots_;  // not on disk yet
   LeaderEpochs epochs_;
   bool epochs_changed_ = false;
   int64_t cleaned_to_ = 0;

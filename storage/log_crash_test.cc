@@ -45,6 +45,10 @@ TEST_CASE(
       auto log = *open(disk, config);
       for (int i = 0; i < 30; ++i) {
         REQUIRE(log->append_as_leader(make_batch(2, kNow + i, 50 + seed), 0, kNow).has_value());
+        CHECK(log->flush_is_demanded() == synced);
+        if (log->flush_is_due(kNow)) {
+          REQUIRE(log->flush(kNow));
+        }
       }
       before = read_all(*log, 0);
     }

@@ -43,16 +43,16 @@ protocol::Uuid new_uuid(Random& random) {
 Result<std::unique_ptr<LogDir>> LogDir::open(Disk& disk, Random& random, std::string path,
                                              const LogDirIdentity& wanted) {
   std::unique_ptr<LogDir> dir(new LogDir(disk, std::move(path)));
-  TRY_VOID(disk.make_dirs(dir->path_));
-  TRY(dir->lock_, disk.lock(dir->file(".lock")));
+  TRY_VOID(dir->disk_.make_dirs(dir->path_));
+  TRY(dir->lock_, dir->disk_.lock(dir->file(".lock")));
   TRY_VOID(dir->load_identity(random, wanted));
-  if (disk.exists(dir->file(kCleanMark))) {
-    TRY(const std::string text, disk.read_file(dir->file(kCleanMark)));
+  if (dir->disk_.exists(dir->file(kCleanMark))) {
+    TRY(const std::string text, dir->disk_.read_file(dir->file(kCleanMark)));
     const auto mark = nlohmann::json::parse(text, nullptr, false);
     dir->was_clean_ = true;
     dir->last_broker_epoch_ = mark.is_object() ? mark.value("brokerEpoch", int64_t{-1}) : -1;
-    TRY_VOID(disk.remove(dir->file(kCleanMark)));
-    TRY_VOID(disk.sync_dir(dir->path_));
+    TRY_VOID(dir->disk_.remove(dir->file(kCleanMark)));
+    TRY_VOID(dir->disk_.sync_dir(dir->path_));
   }
   TRY(dir->recovery_points_, dir->load_offsets(kRecoveryPoints));
   TRY(dir->start_offsets_, dir->load_offsets(kStartOffsets));
@@ -143,7 +143,6 @@ Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& rando
       "-" + std::to_string(id.partition) + "." + new_uuid(random).to_hex() + "-delete";
   std::string to = path_ + "/" + id.topic.substr(0, kNameMax - tail.size()) + tail;
   TRY_VOID(disk_.rename(folder_of(id), to));
-  TRY_VOID(disk_.sync_dir(path_));
   return to;
 }
 

@@ -10,6 +10,7 @@
 #include "storage/checkpoint.h"
 #include "storage/env/clock.h"
 #include "storage/env/disk.h"
+#include "storage/env/guarded_disk.h"
 
 namespace klamm::storage {
 
@@ -35,6 +36,9 @@ class LogDir {
                                               const LogDirIdentity& wanted);
 
   const std::string& path() const { return path_; }
+  // The disk for everything in this directory. Once it has failed the directory is offline.
+  GuardedDisk& disk() { return disk_; }
+  bool is_offline() const { return disk_.failed(); }
   const LogDirIdentity& identity() const { return identity_; }
   const protocol::Uuid& directory_id() const { return directory_id_; }
   // The last stop was clean. The mark is removed on opening, so that a crash from here on is seen.
@@ -72,7 +76,7 @@ class LogDir {
   Result<OffsetCheckpoint> load_offsets(const char* name);
   std::string file(const char* name) const { return path_ + "/" + name; }
 
-  Disk& disk_;
+  GuardedDisk disk_;
   std::string path_;
   std::unique_ptr<DiskLock> lock_;
   LogDirIdentity identity_;

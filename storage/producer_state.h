@@ -4,6 +4,8 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <map>
+#include <optional>
 #include <string>
 #include <unordered_map>
 
@@ -33,6 +35,14 @@ struct ProducerEntry {
   std::deque<ProducerBatch> batches;  // oldest first, at most kBatchesMax
 };
 
+// A transaction that a marker has just ended.
+struct CompletedTxn {
+  int64_t producer_id;
+  int64_t first_offset;
+  int64_t last_offset;  // of the marker
+  bool aborted;
+};
+
 class ProducerState {
  public:
   // As many batches as an idempotent producer may have in flight.
@@ -44,18 +54,23 @@ class ProducerState {
     ProducerBatch original;  // of the duplicate
   };
   // INVALID_PRODUCER_EPOCH for an old epoch, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap,
-  // UNKNOWN_PRODUCER_ID never (an unknown producer may start anywhere, as in Kafka since 2.4).
+  // UNKNOWN_PRODUCER_ID never (an unknown producer may start anywhere, as in Kafka since 2.4);
+  // TRANSACTION_COORDINATOR_FENCED for the marker of a coordinator that is not the last one seen.
   Result<Verdict> check(const protocol::BatchView& batch) const;
-  // Takes over a batch that has been appended. Batches without a producer id change nothing.
-  void update(const protocol::BatchView& batch);
+  // Takes over a batch that has been appended; tells which transaction it ends. Batches without a
+  // producer id change nothing.
+  std::optional<CompletedTxn> update(const protocol::BatchView& batch);
 
   // Forgets producers that wrote nothing since `before_ms` and have no open transaction.
   void expire(int64_t before_ms);
-  // Offset up to which no transaction is open; INT64_MAX when none is.
-  int64_t first_unstable_offset() const;
+  // Offset up to which every transaction has ended by a marker below the high watermark; INT64_MAX
+  // when none is open. What is below the watermark once stays so.
+  int64_t first_unstable_offset(int64_t high_watermark);
+  // What is stable behind the marker that ended a transaction (KIP-98).
+  int64_t last_stable_offset(const CompletedTxn& completed) const;
   size_t size() const { return producers_.size(); }
   const std::unordered_map<int64_t, ProducerEntry>& producers() const { return producers_; }
-  void clear() { producers_.clear(); }
+  void clear() { *this = {}; }
 
   // The snapshot's bytes (FORMAT.md, "producer snapshot").
   std::string to_snapshot() const;
@@ -63,7 +78,11 @@ class ProducerState {
   static Result<ProducerState> from_snapshot(std::string_view content);
 
  private:
+  std::optional<CompletedTxn> take_marker(const protocol::BatchView& batch, ProducerEntry& entry);
+
   std::unordered_map<int64_t, ProducerEntry> producers_;
+  std::map<int64_t, int64_t> open_;       // first offset of each open transaction -> producer
+  std::map<int64_t, int64_t> completed_;  // first offset -> offset of the marker, uncommitted
 };
 
 }  // namespace klamm::storage

@@ -56,14 +56,65 @@ std::string file_name(int64_t base_offset, const char* suffix) {
   return name;
 }
 
-Result<std::unique_ptr<Segment>> Segment::open(Disk& disk, std::string folder, int64_t base_offset,
+OpenFiles::Place OpenFiles::opened(Segment& segment) {
+  if (used_.size() >= max_) {
+    used_.back()->release();
+  }
+  used_.push_front(&segment);
+  return used_.begin();
+}
+
+Result<std::unique_ptr<Segment>> Segment::open(Disk& disk, OpenFiles& open_files,
+                                               std::string folder, int64_t base_offset,
                                                bool create) {
-  std::unique_ptr<Segment> segment(new Segment(disk, std::move(folder), base_offset));
-  TRY(segment->file_,
-      disk.open(segment->path(".log"), create ? OpenMode::kCreate : OpenMode::kReadWrite));
-  TRY(segment->size_, segment->file_->size());
+  std::unique_ptr<Segment> segment(new Segment(disk, open_files, std::move(folder), base_offset));
+  const std::string log = segment->path(".log");
+  if (create) {
+    TRY(segment->file_, disk.open(log, OpenMode::kCreate));
+    segment->place_ = open_files.opened(*segment);
+  }
+  TRY(segment->size_, disk.size_of(log));
   segment->indexed_ = segment->size_ == 0;
   return segment;
+}
+
+Segment::~Segment() {
+  if (place_) {
+    open_files_->closed(*place_);
+  }
+}
+
+void Segment::share(OpenFiles& open_files) {
+  if (place_) {
+    open_files_->closed(*place_);
+    place_ = open_files.opened(*this);
+  }
+  open_files_ = &open_files;
+}
+
+Result<std::shared_ptr<File>> Segment::file() {
+  if (file_ == nullptr) {
+    TRY(file_, disk_.open(path(".log"), OpenMode::kReadWrite));
+    place_ = open_files_->opened(*this);
+  } else {
+    open_files_->touch(*place_);
+  }
+  return file_;
+}
+
+void Segment::release() {
+  if (place_) {
+    open_files_->closed(*std::exchange(place_, std::nullopt));
+    file_.reset();
+  }
+  if (stored_) {
+    indexed_ = false;
+    offsets_ = {};
+    times_ = {};
+  }
+  if (aborted_ && !aborted_->empty()) {
+    aborted_.reset();
+  }
 }
 
 Result<uint64_t> Segment::last_indexed_position() {
@@ -93,14 +144,17 @@ Result<> Segment::append(std::span<const std::span<const uint8_t>> parts, const 
                          int64_t index_interval) {
   CHECK_INVARIANT(summary.position == size_);
   TRY_VOID(load_indexes());
+  TRY(const auto file, this->file());
+  stored_ = false;
   const uint64_t end = size_ + summary.size;
   if (end > reserved_) {
     const uint64_t step = std::clamp(size_ / 2, kReserveStepMin, kReserveStepMax);
     reserved_ = end + step;
-    file_->reserve(reserved_);
+    file->reserve(reserved_);
   }
-  if (auto written = file_->write_at(size_, parts); !written) {
-    (void)file_->truncate(size_);
+  if (auto written = file->write_at(size_, parts); !written) {
+    TRY_VOID(file->truncate(size_));
+    reserved_ = 0;
     return written;
   }
   if (size_ == 0) {
@@ -140,7 +194,8 @@ Result<std::optional<BatchPlace>> Segment::place_at(uint64_t position) {
     return std::nullopt;
   }
   uint8_t header[kBatchHeaderSize];
-  TRY(const size_t got, file_->read_at(position, header));
+  TRY(const auto file, this->file());
+  TRY(const size_t got, file->read_at(position, header));
   if (got < kBatchHeaderSize) {
     return std::nullopt;
   }
@@ -190,7 +245,8 @@ Result<std::optional<BatchPlace>> Segment::find_time(int64_t timestamp) {
 }
 
 Result<uint64_t> Segment::scan(uint64_t position, bool whole, const Visitor& visit) {
-  ScanBuffer buffer(*file_, size_);
+  TRY(const auto file, this->file());
+  ScanBuffer buffer(*file, size_);
   while (position < size_) {
     TRY(auto bytes, buffer.at(position, kBatchHeaderSize));
     if (bytes.size() < kBatchHeaderSize) {
@@ -222,7 +278,8 @@ Result<uint64_t> Segment::scan(uint64_t position, bool whole, const Visitor& vis
 
 Result<Bytes> Segment::read(const BatchPlace& place) {
   Bytes bytes = Bytes::allocate(place.size);
-  TRY(const size_t got, file_->read_at(place.position, {bytes.mutable_data(), bytes.size()}));
+  TRY(const auto file, this->file());
+  TRY(const size_t got, file->read_at(place.position, {bytes.mutable_data(), bytes.size()}));
   if (got != place.size) {
     return fail(ErrorCode::kCorruptMessage, "a batch is cut off");
   }
@@ -246,27 +303,92 @@ Result<> Segment::load_indexes() {
   max_timestamp_offset_ = base_offset_ + times_.back().relative_offset;
   bytes_since_entry_ =
       static_cast<int64_t>(size_) - (offsets_.empty() ? 0 : offsets_.back().position);
+  stored_ = true;
   return {};
 }
 
-Result<> Segment::truncate_and_reindex(uint64_t size, int64_t index_interval) {
-  if (size < size_) {
-    TRY_VOID(file_->truncate(size));
-    size_ = size;
-  }
+void Segment::forget_indexes() {
   indexed_ = true;
+  stored_ = false;
   offsets_.clear();
   times_.clear();
   hints_ = {};
   bytes_since_entry_ = 0;
   max_timestamp_ = max_timestamp_offset_ = first_timestamp_ = -1;
-  reserved_ = 0;
+}
+
+Result<> Segment::truncate_and_reindex(uint64_t size, int64_t index_interval) {
+  if (size < size_) {
+    TRY(const auto file, this->file());
+    TRY_VOID(file->truncate(size));
+    size_ = size;
+    reserved_ = 0;
+  }
+  forget_indexes();
   TRY(const uint64_t end, scan(0, false, [&](const BatchPlace& place, const BatchView&) {
         index_batch(place, index_interval);
         return true;
       }));
   (void)end;
   return {};
+}
+
+Result<bool> Segment::verify_and_reindex(int64_t index_interval, const Visitor& accept) {
+  forget_indexes();
+  TRY(const uint64_t end, scan(0, true, [&](const BatchPlace& place, const BatchView& batch) {
+        if (!accept(place, batch)) {
+          return false;
+        }
+        index_batch(place, index_interval);
+        return true;
+      }));
+  if (end == size_) {
+    return true;
+  }
+  TRY(const auto file, this->file());
+  TRY_VOID(file->truncate(end));
+  size_ = end;
+  return false;
+}
+
+Result<std::optional<int64_t>> Segment::offset_behind(uint64_t position) {
+  TRY_VOID(load_indexes());
+  const auto next = std::lower_bound(
+      offsets_.begin(), offsets_.end(), position, [](const OffsetEntry& entry, uint64_t wanted) {
+        return static_cast<uint64_t>(entry.position) < wanted;
+      });
+  return next == offsets_.end() ? std::nullopt
+                                : std::optional(base_offset_ + next->relative_offset);
+}
+
+Result<const TxnIndex*> Segment::aborted() {
+  if (!aborted_) {
+    TRY(aborted_, load_txn_index(disk_, path(".txnindex"), base_offset_));
+  }
+  return &*aborted_;
+}
+
+Result<> Segment::add_aborted(const AbortedTxn& txn) {
+  TRY_VOID(aborted());
+  aborted_->push_back(txn);
+  if (auto written = append_txn_index(disk_, path(".txnindex"), *aborted_); !written) {
+    aborted_->pop_back();
+    return written;
+  }
+  return {};
+}
+
+Result<> Segment::truncate_aborted(int64_t offset) {
+  const auto known = aborted();
+  if (known && ((*known)->empty() || (*known)->back().last_offset < offset)) {
+    return {};
+  }
+  if (known) {
+    std::erase_if(*aborted_, [&](const AbortedTxn& txn) { return txn.last_offset >= offset; });
+  } else {
+    aborted_.emplace();  // damaged; the caller goes through the whole segment
+  }
+  return store_txn_index(disk_, path(".txnindex"), *aborted_);
 }
 
 Result<> Segment::seal() {
@@ -277,16 +399,30 @@ Result<> Segment::seal() {
   }
   TRY_VOID(store_offset_index(disk_, path(".index"), offsets_));
   TRY_VOID(store_time_index(disk_, path(".timeindex"), times_));
+  stored_ = true;
   if (reserved_ > 0) {
-    TRY_VOID(file_->truncate(size_));
+    TRY(const auto file, this->file());
+    TRY_VOID(file->truncate(size_));
     reserved_ = 0;
   }
   return {};
 }
 
+Result<std::vector<std::shared_ptr<File>>> Segment::files() {
+  std::vector<std::shared_ptr<File>> files;
+  TRY(files.emplace_back(), file());
+  for (const char* suffix : {".index", ".timeindex", ".txnindex"}) {
+    const std::string name = path(suffix);
+    if ((stored_ || std::string_view(suffix) == ".txnindex") && disk_.exists(name)) {
+      TRY(files.emplace_back(), disk_.open(name, OpenMode::kReadWrite));
+    }
+  }
+  return files;
+}
+
 Result<std::vector<std::string>> Segment::mark_deleted() {
   std::vector<std::string> paths;
-  for (const char* suffix : {".log", ".index", ".timeindex", ".txnindex", ".snapshot"}) {
+  for (const char* suffix : kSegmentSuffixes) {
     const std::string from = path(suffix);
     if (disk_.exists(from)) {
       TRY_VOID(disk_.rename(from, from + ".deleted"));

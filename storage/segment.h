@@ -1,6 +1,7 @@
 #pragma once
-// One segment of a log: the file of batches and its two sparse indexes (index.h). Owned and called
-// by one Log.
+// One segment of a log: the file of batches, its two sparse indexes (index.h) and its aborted
+// transactions (txn_index.h). Owned and called by one Log. The file is opened when it is needed and
+// closed when OpenFiles says so.
 #include <array>
 #include <cstdint>
 #include <functional>
@@ -12,11 +13,17 @@
 #include "protocol/records/batch.h"
 #include "storage/env/disk.h"
 #include "storage/index.h"
+#include "storage/open_files.h"
+#include "storage/txn_index.h"
 
 namespace klamm::storage {
 
 // The 20-digit name that a file of this base offset has, with the suffix (".log", ".index", ...).
 std::string file_name(int64_t base_offset, const char* suffix);
+
+// Of the files that belong to one segment.
+inline constexpr const char* kSegmentSuffixes[] = {".log", ".index", ".timeindex", ".txnindex",
+                                                   ".snapshot"};
 
 // Where a batch stands in its segment and what its header says.
 struct BatchPlace {
@@ -29,13 +36,16 @@ struct BatchPlace {
 
 class Segment {
  public:
-  // Opens the segment's file, or creates it. Indexes are loaded when they are first needed.
-  static Result<std::unique_ptr<Segment>> open(Disk& disk, std::string folder, int64_t base_offset,
+  // Finds the segment's file, or creates it.
+  static Result<std::unique_ptr<Segment>> open(Disk& disk, OpenFiles& open_files,
+                                               std::string folder, int64_t base_offset,
                                                bool create);
+  ~Segment();
 
   int64_t base_offset() const { return base_offset_; }
   uint64_t size() const { return size_; }
-  const std::shared_ptr<File>& file() const { return file_; }
+  // The open file; good for as long as it is held.
+  Result<std::shared_ptr<File>> file();
   const std::string& folder() const { return folder_; }
   // Largest timestamp of all records, -1 for none.
   Result<int64_t> max_timestamp();
@@ -51,6 +61,8 @@ class Segment {
   Result<std::optional<BatchPlace>> find(int64_t offset);
   // The place of the first batch whose largest timestamp is >= `timestamp`.
   Result<std::optional<BatchPlace>> find_time(int64_t timestamp);
+  // The offset of the first index entry at or behind `position`; nullopt when there is none.
+  Result<std::optional<int64_t>> offset_behind(uint64_t position);
   // Calls `visit` for each batch from `position` on until it returns false. With `whole` the
   // batch's bytes are read and its checksum verified, else only its header. Returns the position
   // behind the last sound batch.
@@ -63,32 +75,52 @@ class Segment {
 
   // Cuts the file to `size` and rebuilds both indexes from what is left.
   Result<> truncate_and_reindex(uint64_t size, int64_t index_interval);
+  // Verifies every batch, rebuilds both indexes on the way and cuts the file at the first batch that
+  // is not sound or that `accept` refuses. True when nothing was cut.
+  Result<bool> verify_and_reindex(int64_t index_interval, const Visitor& accept);
+  // The aborted transactions whose markers stand here. CORRUPT_MESSAGE when the index is damaged.
+  Result<const TxnIndex*> aborted();
+  Result<> add_aborted(const AbortedTxn& txn);
+  // Forgets those whose markers stand at or above `offset`.
+  Result<> truncate_aborted(int64_t offset);
   // Remembers that reading may start at `position` for `offset` (the start of a batch).
   void remember(int64_t offset, uint64_t position);
-  // Content and size reach the medium.
-  Result<> sync() { return file_->sync(); }
-  // Writes the indexes and releases reserved space; the segment is not appended to any more.
+  // Writes the indexes and releases reserved space; the segment is not appended to any more. They
+  // are not synced yet.
   Result<> seal();
+  // The files that a sync must bring to the medium.
+  Result<std::vector<std::shared_ptr<File>>> files();
+  void share(OpenFiles& open_files);
+  // Gives up the file and whatever else can be read again.
+  void release();
   // Renames all files to *.deleted and returns their new paths.
   Result<std::vector<std::string>> mark_deleted();
 
  private:
-  Segment(Disk& disk, std::string folder, int64_t base_offset)
-      : disk_(disk), folder_(std::move(folder)), base_offset_(base_offset) {}
+  Segment(Disk& disk, OpenFiles& open_files, std::string folder, int64_t base_offset)
+      : disk_(disk),
+        open_files_(&open_files),
+        folder_(std::move(folder)),
+        base_offset_(base_offset) {}
   std::string path(const char* suffix) const {
     return folder_ + "/" + file_name(base_offset_, suffix);
   }
   Result<> load_indexes();
+  void forget_indexes();
   void index_batch(const BatchPlace& place, int64_t index_interval);
   Result<std::optional<BatchPlace>> place_at(uint64_t position);
 
   Disk& disk_;
+  OpenFiles* open_files_;
   std::string folder_;
   int64_t base_offset_;
   std::shared_ptr<File> file_;
+  std::optional<OpenFiles::Place> place_;
   uint64_t size_ = 0;
   uint64_t reserved_ = 0;
   bool indexed_ = false;
+  bool stored_ = false;  // the indexes on disk are those in memory
+  std::optional<TxnIndex> aborted_;
   OffsetIndex offsets_;
   TimeIndex times_;
   int64_t bytes_since_entry_ = 0;

@@ -13,8 +13,8 @@ using protocol::BatchBuilder;
 using protocol::BatchView;
 using protocol::Bytes;
 
-// A shard with its sink and its parked answers.
-class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watcher {
+// A shard with its sink.
+class CoordinatorRuntime::Hosted : public RecordSink {
  public:
   Hosted(CoordinatorRuntime& runtime, int32_t partition)
       : runtime_(runtime), partition_(partition) {}
@@ -38,22 +38,10 @@ class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watche
     for (const auto& record : records) {
       shard->replay(record, now);
     }
-    if ((*found)->high_watermark() > info->last_offset) {
-      return committed(ErrorCode::kNone);
-    }
-    parked_.push_back({info->last_offset, std::move(committed)});
-    (*found)->watch(watch_token_);
-  }
-  void notify() override {
-    const auto found = runtime_.replicas_.find(runtime_.topic_, partition_);
-    while (!parked_.empty() && found && (*found)->high_watermark() > parked_.front().offset) {
-      auto committed = std::move(parked_.front().committed);
-      parked_.pop_front();
-      committed(ErrorCode::kNone);
-    }
-    if (!parked_.empty() && found) {
-      (*found)->watch(watch_token_);
-    }
+    (*found)->when_committed(info->last_offset + 1,
+                             [committed = std::move(committed)](ErrorCode code) {
+                               committed(told_to_client(code));
+                             });
   }
   void rearm() {
     const auto deadline = shard->next_deadline();
@@ -75,14 +63,8 @@ class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watche
   }
 
   std::unique_ptr<CoordinatorShard> shard;
-  // Lets partitions hold a weak reference; this object is owned by the runtime.
-  std::shared_ptr<replication::Watcher> watch_token_{this, [](replication::Watcher*) {}};
 
  private:
-  struct Parked {
-    int64_t offset;
-    std::function<void(ErrorCode)> committed;
-  };
   // What a failed append means to the client of a coordinator.
   static ErrorCode told_to_client(ErrorCode code) {
     switch (code) {
@@ -99,7 +81,6 @@ class CoordinatorRuntime::Hosted : public RecordSink, public replication::Watche
 
   CoordinatorRuntime& runtime_;
   int32_t partition_;
-  std::deque<Parked> parked_;
   std::optional<int64_t> armed_for_;
   Timers::Id timer_;
 };

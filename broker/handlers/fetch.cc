@@ -57,6 +57,16 @@ bool diverges(const storage::Log& log, const FetchRequest::FetchPartition& wante
   return true;
 }
 
+Result<Payload> read_committed(storage::Log& log, int64_t offset, size_t size_max,
+                               bool at_least_one, PartitionAnswer& answer) {
+  TRY(auto read, log.read_committed(offset, size_max, answer.last_stable_offset, at_least_one));
+  auto& aborted = answer.aborted_transactions.emplace();
+  for (const auto& txn : read.aborted) {
+    aborted.push_back({.producer_id = txn.producer_id, .first_offset = txn.first_offset});
+  }
+  return std::move(read.records);
+}
+
 void read_records(Partition& partition, const FetchRequest::FetchPartition& wanted,
                   const Terms& terms, int64_t bytes_left, bool nothing_yet,
                   PartitionAnswer& answer) {
@@ -65,18 +75,15 @@ void read_records(Partition& partition, const FetchRequest::FetchPartition& want
   answer.high_watermark = partition.high_watermark();
   answer.last_stable_offset = partition.last_stable_offset();
   answer.log_start_offset = log.start_offset();
-  if (committed) {
-    answer.aborted_transactions.emplace();
-  } else {
-    answer.aborted_transactions.reset();
-  }
+  answer.aborted_transactions.reset();
   if (diverges(log, wanted, answer)) {
     return;
   }
-  const int64_t bound = committed ? answer.last_stable_offset : answer.high_watermark;
-  const int64_t size_max =
-      std::max<int64_t>(std::min<int64_t>(wanted.partition_max_bytes, bytes_left), 0);
-  auto records = log.read(wanted.fetch_offset, static_cast<size_t>(size_max), bound, nothing_yet);
+  const auto size_max = static_cast<size_t>(
+      std::max<int64_t>(std::min<int64_t>(wanted.partition_max_bytes, bytes_left), 0));
+  auto records = committed ? read_committed(log, wanted.fetch_offset, size_max, nothing_yet, answer)
+                           : log.read(wanted.fetch_offset, size_max, answer.high_watermark,
+                                      nothing_yet);
   if (records) {
     answer.records = std::move(*records);
     return;

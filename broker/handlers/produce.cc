@@ -1,7 +1,7 @@
 // Produce (key 0), v3-13.   v7: zstd.   v8: errors by record.   v9: flexible.   v10: current
 // leader.   v13: topic ids. Each partition's batch is checked down to its records, given its
 // offsets and written. With one replica what is written is committed, so acks=1 and acks=all are
-// answered at once; acks=0 is not answered. Transactional batches are refused: no transaction
+// answered at once, or after the flush that the topic asks for; acks=0 is not answered. Transactional batches are refused: no transaction
 // coordinator has let them in.
 
 #include "broker/ask_owners.h"
@@ -18,6 +18,7 @@ using replication::Partition;
 namespace {
 
 using PartitionResult = ProduceResponse::PartitionProduceResponse;
+using Slot = AnswerSlot<PartitionResult>;
 
 constexpr int16_t kVersionWithZstd = 7;
 constexpr int16_t kVersionWithTopicIds = 13;
@@ -66,22 +67,35 @@ class Producing {
   Producing(RequestContext& context, int16_t acks)
       : version_(context.version), acks_(acks), is_admin_(context.client_id == kAdminClientId) {}
 
-  PartitionResult operator()(Broker& broker, const Question& question) const {
+  void operator()(Broker& broker, const Question& question, Slot slot) const {
+    const int32_t index = question.partition;
     if (question.records.empty()) {
-      return failed(question.partition, ErrorCode::kInvalidRecord,
-                    "Produce requests must have exactly one record batch per partition");
+      return slot.put(failed(index, ErrorCode::kInvalidRecord,
+                             "Produce requests must have exactly one record batch per partition"));
     }
     const auto partition = version_ >= kVersionWithTopicIds
                                ? broker.replicas().find(question.topic_id, question.partition)
                                : broker.replicas().find(question.topic, question.partition);
     if (!partition) {
-      return failed(question.partition, partition.error().code, partition.error().why);
+      return slot.put(failed(index, partition.error().code, partition.error().why));
     }
-    return append(**partition, question, broker.clock().wall_ms());
+    int64_t end = 0;
+    PartitionResult result = append(**partition, question, broker.clock().wall_ms(), end);
+    if (end <= (*partition)->high_watermark()) {
+      return slot.put(std::move(result));
+    }
+    (*partition)->when_committed(
+        end, [slot = std::move(slot), result = std::move(result)](ErrorCode code) mutable {
+          slot.put(code == ErrorCode::kNone
+                       ? std::move(result)
+                       : failed(result.index, code, "The records could not be made durable"));
+        });
   }
 
  private:
-  PartitionResult append(Partition& partition, const Question& question, int64_t now) const {
+  // `end`: what must be committed before the answer may leave.
+  PartitionResult append(Partition& partition, const Question& question, int64_t now,
+                         int64_t& end) const {
     const int32_t index = question.partition;
     const Bytes& records = question.records;
     const storage::LogConfig& config = partition.log().config();
@@ -114,6 +128,7 @@ class Producing {
     if (!info) {
       return failed(index, info.error().code, info.error().why);
     }
+    end = info->last_offset + 1;
     PartitionResult result;
     result.index = index;
     result.base_offset = info->base_offset;
@@ -172,7 +187,7 @@ void handle(RequestContext& context, ProduceRequest&& request, Reply<ProduceResp
                            data.records ? std::exchange(data.records, {})->bytes() : Bytes()});
     }
   }
-  ask_owners(
+  ask_owners_for<PartitionResult>(
       context.broker, std::move(questions),
       [&broker = context.broker, version = context.version](const Question& question) {
         return version >= kVersionWithTopicIds ? broker.owner(question.topic_id, question.partition)

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -64,6 +65,12 @@ class ByteSource {
   virtual ~ByteSource() = default;
   // Reads up to into.size() bytes at `position`; fewer only at the end of the source.
   virtual Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const = 0;
+  // The same where it costs no wait for a medium; nullopt where it does.
+  virtual Result<std::optional<size_t>> read_cached(uint64_t position,
+                                                    std::span<uint8_t> into) const {
+    TRY(const size_t got, read_at(position, into));
+    return got;
+  }
 };
 
 // One part of a payload: memory when source is null, else `size` bytes of the source from

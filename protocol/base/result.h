@@ -14,13 +14,14 @@ using protocol::ErrorCode;
 struct Error {
   ErrorCode code = ErrorCode::kUnknownServerError;
   std::string why;
+  int system = 0;  // errno of the system call that failed; 0 when none did
 };
 
 template <class T = void>
 using Result = std::expected<T, Error>;
 
-inline std::unexpected<Error> fail(ErrorCode code, std::string why) {
-  return std::unexpected<Error>(Error{code, std::move(why)});
+inline std::unexpected<Error> fail(ErrorCode code, std::string why, int system = 0) {
+  return std::unexpected<Error>(Error{code, std::move(why), system});
 }
 
 }  // namespace klamm

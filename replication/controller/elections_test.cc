@@ -23,7 +23,7 @@ MetadataImage with_partition(PartitionImage partition) {
 // The partition after the election of broker 1.
 PartitionImage elected(const MetadataImage& image) {
   Delta delta(image);
-  for (const auto& record : elect_for(image, 1)) {
+  for (const auto& record : elect_for(image, 1, {})) {
     REQUIRE(delta.apply(record, 1, 1).has_value());
   }
   return *delta.build()->partition("t", 0);
@@ -47,7 +47,26 @@ TEST_CASE("with an empty ISR an eligible replica becomes the ISR (KIP-966)") {
 }
 
 TEST_CASE("a replica that may lack records does not lead, and a leader is not replaced") {
-  CHECK(elect_for(with_partition({.replicas = {1, 2}, .isr = {2}, .leader = -1}), 1).empty());
-  CHECK(elect_for(with_partition({.replicas = {1, 2}, .elr = {2}, .leader = -1}), 1).empty());
-  CHECK(elect_for(with_partition({.replicas = {1, 2}, .isr = {1, 2}, .leader = 2}), 1).empty());
+  CHECK(elect_for(with_partition({.replicas = {1, 2}, .isr = {2}, .leader = -1}), 1, {}).empty());
+  CHECK(elect_for(with_partition({.replicas = {1, 2}, .elr = {2}, .leader = -1}), 1, {}).empty());
+  CHECK(elect_for(with_partition({.replicas = {1, 2}, .isr = {1, 2}, .leader = 2}), 1, {}).empty());
+}
+
+TEST_CASE("a failed directory takes the leader of its partitions, and only there") {
+  const Uuid here{1, 1};
+  const Uuid gone{2, 2};
+  PartitionImage partition{
+      .replicas = {1}, .isr = {1}, .directories = {gone}, .leader = 1, .leader_epoch = 4};
+  const auto records = take_offline(with_partition(partition), 1, {here});
+  REQUIRE(records.size() == 1);
+  Delta delta(with_partition(partition));
+  REQUIRE(delta.apply(records.front(), 1, 1));
+  const auto after = *delta.build()->partition("t", 0);
+  CHECK(after.leader == -1);
+  CHECK(after.isr == std::vector<int32_t>{1});
+  CHECK(elect_for(with_partition(after), 1, {here}).empty());
+  CHECK(elect_for(with_partition(after), 1, {gone}).size() == 1);
+  CHECK(take_offline(with_partition(partition), 1, {gone}).empty());
+  partition.directories = {Uuid{}};  // not assigned yet
+  CHECK(take_offline(with_partition(partition), 1, {here}).empty());
 }

@@ -15,6 +15,12 @@ namespace klamm::replication {
 
 using protocol::Uuid;
 
+// An id that names a directory; the reserved ones say unassigned, lost or migrating (KIP-858).
+inline bool is_directory(const Uuid& id) {
+  constexpr uint64_t kReservedMax = 100;
+  return id.high != 0 || id.low >= kReservedMax;
+}
+
 struct PartitionImage {
   std::vector<int32_t> replicas;
   std::vector<int32_t> isr;

@@ -21,14 +21,73 @@ Result<storage::AppendInfo> Partition::append(protocol::Bytes batch, int16_t ack
   }
   TRY(const auto info, log_->append_as_leader(std::move(batch), leader_epoch_, now_ms));
   if (!info.duplicate) {
+    flush_demanded_to_ = log_->flush_is_demanded() ? log_->end_offset() : flush_demanded_to_;
+    flush_if_due(now_ms);
     advance_high_watermark();
   }
   return info;
 }
 
-// This node is the whole ISR, so what it has is committed.
+// This node is the whole ISR, so what it has is committed, and what it must not lose is on the
+// medium.
 void Partition::advance_high_watermark() {
-  high_watermark_ = log_->end_offset();
+  const int64_t flushed = log_->recovery_point();
+  const int64_t safe = flushed >= flush_demanded_to_ ? log_->end_offset() : flushed;
+  if (safe <= high_watermark_) {
+    return;
+  }
+  high_watermark_ = safe;
+  while (!waiting_.empty() && waiting_.front().first <= high_watermark_) {
+    Committed callback = std::move(waiting_.front().second);
+    waiting_.pop_front();
+    callback(ErrorCode::kNone);
+  }
+  notify_all();
+}
+
+void Partition::when_committed(int64_t end, Committed callback) {
+  if (end <= high_watermark_) {
+    return callback(ErrorCode::kNone);
+  }
+  waiting_.emplace_back(end, std::move(callback));
+}
+
+void Partition::flush_if_due(int64_t now_ms) {
+  if (flushing_ || !log_->flush_is_due(now_ms)) {
+    return;
+  }
+  auto begun = log_->begin_flush(now_ms);
+  if (!begun) {
+    return refuse_waiting(begun.error().code);
+  }
+  flushing_ = true;
+  const auto flush = std::make_shared<storage::LogFlush>(std::move(*begun));
+  background_.run([flush] { return flush->run(); },
+                  [weak = weak_from_this(), flush, now_ms](const Result<>& outcome) {
+                    if (const auto self = weak.lock()) {
+                      self->flushed(std::move(*flush), outcome, now_ms);
+                    }
+                  });
+}
+
+void Partition::flushed(storage::LogFlush flush, const Result<>& outcome, int64_t now_ms) {
+  flushing_ = false;
+  log_->finish_flush(std::move(flush), outcome);
+  if (!outcome) {
+    return refuse_waiting(outcome.error().code);
+  }
+  advance_high_watermark();
+  flush_if_due(now_ms);
+}
+
+void Partition::refuse_waiting(ErrorCode why) {
+  for (auto& [end, callback] : std::exchange(waiting_, {})) {
+    callback(why);
+  }
+}
+
+void Partition::shut_down(ErrorCode why) {
+  refuse_waiting(why);
   notify_all();
 }
 

@@ -241,7 +241,7 @@ Result<> Quorum::append_leader_change() {
   TRY(const auto info, log_->append_as_leader(control_batch(kLeaderChange, message, 0, epoch_, now),
                                               epoch_, now, false));
   (void)info;
-  return log_->flush();
+  return log_->flush(now);
 }
 
 Result<int64_t> Quorum::append(const std::vector<Bytes>& records) {
@@ -257,7 +257,7 @@ Result<int64_t> Quorum::append(const std::vector<Bytes>& records) {
   TRY(const auto info,
       log_->append_as_leader(data_batch(records, 0, epoch_, now), epoch_, now, false));
   (void)info;
-  TRY_VOID(log_->flush());
+  TRY_VOID(log_->flush(now));
   const ImagePtr before = std::exchange(image_, delta.build());
   if (observer_) {
     observer_(before, image_);

@@ -1,6 +1,10 @@
 #include "storage/env/disk.h"
 
+#include <cerrno>
+
 namespace klamm::storage {
+
+bool is_disk_full(const Error& error) { return error.system == ENOSPC || error.system == EDQUOT; }
 
 std::string parent_of(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -15,6 +19,11 @@ Result<std::string> Disk::read_file(const std::string& path) {
       file->read_at(0, {reinterpret_cast<uint8_t*>(content.data()), content.size()}));
   content.resize(got);
   return content;
+}
+
+Result<> Disk::write_file(const std::string& path, std::string_view content) {
+  TRY(const auto file, open(path, OpenMode::kCreateTruncated));
+  return file->write_at(0, {reinterpret_cast<const uint8_t*>(content.data()), content.size()});
 }
 
 Result<> Disk::replace_file(const std::string& path, std::string_view content) {

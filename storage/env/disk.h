@@ -1,7 +1,7 @@
 #pragma once
 // The port through which everything below broker/net meets files. Paths are plain strings with '/'.
-// All calls block. Errors carry KAFKA_STORAGE_ERROR, or UNKNOWN_SERVER_ERROR with the reason "no
-// such file" where that is the case.
+// All calls block. Errors carry the system's errno with KAFKA_STORAGE_ERROR, or with
+// UNKNOWN_SERVER_ERROR where there is no such file.
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -34,6 +34,9 @@ class File : public protocol::ByteSource {
   }
 };
 
+// The disk is whole but has no room: the same call may succeed later.
+bool is_disk_full(const Error& error);
+
 enum class OpenMode { kRead, kReadWrite, kCreate, kCreateTruncated };
 
 // An exclusive lock on a file, held until destroyed.
@@ -52,12 +55,14 @@ class Disk {
   virtual Result<> make_dirs(const std::string& path) = 0;
   // Names of the entries, sorted; directories end with '/'.
   virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;
+  virtual Result<uint64_t> size_of(const std::string& path) = 0;  // of a file
   virtual bool exists(const std::string& path) = 0;
   // Entries created, renamed or removed in `folder` are on the medium when this returns.
   virtual Result<> sync_dir(const std::string& folder) = 0;
   virtual Result<std::unique_ptr<DiskLock>> lock(const std::string& path) = 0;
 
   Result<std::string> read_file(const std::string& path);
+  Result<> write_file(const std::string& path, std::string_view content);
   // Replaces the file so that either the old or the new content is there after a crash.
   Result<> replace_file(const std::string& path, std::string_view content);
 };

@@ -21,7 +21,7 @@ std::unexpected<Error> system_error(const std::string& what) {
   const int number = errno;
   const ErrorCode code =
       number == ENOENT ? ErrorCode::kUnknownServerError : ErrorCode::kKafkaStorageError;
-  return fail(code, what + ": " + std::strerror(number));
+  return fail(code, what + ": " + std::strerror(number), number);
 }
 
 class PosixFile : public File {
@@ -152,13 +152,15 @@ class PosixDisk : public Disk {
   Result<> remove_tree(const std::string& path) override {
     std::error_code error;
     std::filesystem::remove_all(path, error);
-    return error ? fail(ErrorCode::kKafkaStorageError, "remove " + path + ": " + error.message())
+    return error ? fail(ErrorCode::kKafkaStorageError, "remove " + path + ": " + error.message(),
+                         error.value())
                  : Result<>();
   }
   Result<> make_dirs(const std::string& path) override {
     std::error_code error;
     std::filesystem::create_directories(path, error);
-    return error ? fail(ErrorCode::kKafkaStorageError, "create " + path + ": " + error.message())
+    return error ? fail(ErrorCode::kKafkaStorageError, "create " + path + ": " + error.message(),
+                         error.value())
                  : Result<>();
   }
   Result<std::vector<std::string>> list(const std::string& folder) override {
@@ -168,10 +170,18 @@ class PosixDisk : public Disk {
       names.push_back(entry.path().filename().string() + (entry.is_directory() ? "/" : ""));
     }
     if (error) {
-      return fail(ErrorCode::kKafkaStorageError, "list " + folder + ": " + error.message());
+      return fail(ErrorCode::kKafkaStorageError, "list " + folder + ": " + error.message(),
+                  error.value());
     }
     std::sort(names.begin(), names.end());
     return names;
+  }
+  Result<uint64_t> size_of(const std::string& path) override {
+    struct stat status{};
+    if (::stat(path.c_str(), &status) != 0) {
+      return system_error("stat " + path);
+    }
+    return static_cast<uint64_t>(status.st_size);
   }
   bool exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
   Result<> sync_dir(const std::string& folder) override {

@@ -1,6 +1,7 @@
 #include "storage/env/sim_disk.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <set>
 
 namespace klamm::storage {
@@ -24,7 +25,12 @@ class SimFile : public File {
     for (const auto part : parts) {
       write.bytes.insert(write.bytes.end(), part.begin(), part.end());
     }
-    const auto allowed = disk_.change("write");
+    auto allowed = disk_.change("write");
+    const uint64_t end = position + write.bytes.size();
+    if (allowed && end > inode_->content.size() &&
+        disk_.used() + end - inode_->content.size() > disk_.capacity_) {
+      allowed = fail(ErrorCode::kKafkaStorageError, "write: no space left", ENOSPC);
+    }
     if (!allowed) {
       write.bytes.resize(write.bytes.empty() ? 0 : disk_.random_.next() % write.bytes.size());
     }
@@ -41,6 +47,9 @@ class SimFile : public File {
   }
   Result<> sync() override {
     TRY_VOID(disk_.change("sync"));
+    if (disk_.lies_) {
+      return {};
+    }
     inode_->durable = inode_->content;
     inode_->unsynced.clear();
     return {};
@@ -69,9 +78,18 @@ void SimDisk::apply(std::vector<uint8_t>& content, const Write& write) {
 Result<> SimDisk::change(const char* what) {
   ++changes_;
   if (countdown_ > 0 && --countdown_ == 0) {
-    return fail(ErrorCode::kKafkaStorageError, std::string("simulated failure of ") + what);
+    return fail(ErrorCode::kKafkaStorageError, std::string("simulated failure of ") + what,
+                system_);
   }
   return {};
+}
+
+uint64_t SimDisk::used() const {
+  uint64_t bytes = 0;
+  for (const auto& [path, inode] : names_) {
+    bytes += inode->content.size();
+  }
+  return bytes;
 }
 
 Result<std::shared_ptr<File>> SimDisk::open(const std::string& path, OpenMode mode) {
@@ -81,6 +99,9 @@ Result<std::shared_ptr<File>> SimDisk::open(const std::string& path, OpenMode mo
       return fail(ErrorCode::kUnknownServerError, "open " + path + ": no such file");
     }
     TRY_VOID(change("create"));
+    if (used() >= capacity_) {
+      return fail(ErrorCode::kKafkaStorageError, "create " + path + ": no space left", ENOSPC);
+    }
     found = names_.emplace(path, std::make_shared<Inode>()).first;
   } else if (mode == OpenMode::kCreateTruncated) {
     TRY_VOID(change("truncate"));
@@ -152,12 +173,23 @@ Result<std::vector<std::string>> SimDisk::list(const std::string& folder) {
   return std::vector<std::string>(found.begin(), found.end());
 }
 
+Result<uint64_t> SimDisk::size_of(const std::string& path) {
+  const auto found = names_.find(path);
+  if (found == names_.end()) {
+    return fail(ErrorCode::kUnknownServerError, "stat " + path + ": no such file", ENOENT);
+  }
+  return found->second->content.size();
+}
+
 bool SimDisk::exists(const std::string& path) {
   return names_.contains(path) || folders_.contains(path);
 }
 
 Result<> SimDisk::sync_dir(const std::string& folder) {
   TRY_VOID(change("sync of a folder"));
+  if (lies_) {
+    return {};
+  }
   const auto inside = [&](const auto& entry) { return parent_of(entry.first) == folder; };
   std::erase_if(durable_names_, inside);
   for (const auto& entry : names_) {
@@ -172,8 +204,35 @@ Result<std::unique_ptr<DiskLock>> SimDisk::lock(const std::string&) {
   return std::make_unique<DiskLock>();
 }
 
+// Names that stand where the folder's last sync left them, but for those changes that happened to
+// reach the medium: every new or newly bound name may be there, every one that went may be gone. A
+// name that a rename took away goes only if the one that it became is kept.
+void SimDisk::keep_some_names() {
+  Names kept = durable_names_;
+  std::set<const Inode*> moved;
+  for (const auto& [path, inode] : names_) {
+    const auto before = durable_names_.find(path);
+    if ((before == durable_names_.end() || before->second != inode) && random_.next() % 2 == 0) {
+      kept[path] = inode;
+      moved.insert(inode.get());
+    }
+  }
+  for (const auto& [path, inode] : durable_names_) {
+    if (names_.contains(path)) {
+      continue;
+    }
+    const bool was_renamed = std::any_of(names_.begin(), names_.end(), [&](const auto& entry) {
+      return entry.second == inode;
+    });
+    if (was_renamed ? moved.contains(inode.get()) : random_.next() % 2 == 0) {
+      kept.erase(path);
+    }
+  }
+  names_ = durable_names_ = std::move(kept);
+}
+
 void SimDisk::cut_power() {
-  names_ = durable_names_;
+  keep_some_names();
   for (auto& [name, inode] : names_) {
     // Writes that never reached the medium leave the durable content with some of them applied,
     // whole or in part.

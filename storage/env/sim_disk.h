@@ -3,16 +3,16 @@
 //
 // Fault model:
 //  - A killed process loses nothing: what write_at returned for is there (the page cache survives).
-//  - A power cut loses unsynced writes. Each write since the last sync() of its file survives
-//  whole, in part (torn at
-//    any byte) or not at all, independently of the others, so later writes may survive earlier
-//    ones. A size change survives only as far as a surviving write reaches.
-//  - Created, renamed and removed names are kept by a power cut only after sync_dir() of their
-//  folder.
-//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with
-//  nothing or (for a write)
-//    a part of its effect.
-// Not modelled yet: bit rot, a sync that lies.
+//  - A power cut loses unsynced writes. Each write since the last sync() of its file survives whole,
+//    in part (torn at any byte) or not at all, independently of the others, so later writes may
+//    survive earlier ones. A size change survives only as far as a surviving write reaches.
+//  - Names created, renamed or removed since the last sync_dir() of their folder are kept or lost by
+//    a power cut each on its own; a rename moves its name whole.
+//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with nothing
+//    or (for a write: a short one) a part of its effect.
+//  - A full disk (set_capacity) fails what needs more room, with a part of a write done.
+//  - A medium that lies (lie_about_syncs) reports a sync that it has not done.
+//  - Bit rot: flip_bit.
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -34,14 +34,21 @@ class SimDisk : public Disk {
   Result<> remove_tree(const std::string& path) override;
   Result<> make_dirs(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& folder) override;
+  Result<uint64_t> size_of(const std::string& path) override;
   bool exists(const std::string& path) override;
   Result<> sync_dir(const std::string& folder) override;
   Result<std::unique_ptr<DiskLock>> lock(const std::string& path) override;
 
   // Applies the fault model above; open files become useless.
   void cut_power();
-  // The n-th changing call (1 is the next one) fails; 0 never.
-  void fail_nth(int n) { countdown_ = n; }
+  // The n-th changing call (1 is the next one) fails with this errno; 0 never.
+  void fail_nth(int n, int system = 5 /* EIO */) {
+    countdown_ = n;
+    system_ = system;
+  }
+  // Bytes of all files together that there is room for.
+  void set_capacity(uint64_t bytes) { capacity_ = bytes; }
+  void lie_about_syncs(bool lies) { lies_ = lies; }
   // Changing calls so far.
   int changes() const { return changes_; }
   // Flips one bit of a file's content.
@@ -62,6 +69,8 @@ class SimDisk : public Disk {
   using Names = std::map<std::string, std::shared_ptr<Inode>>;
 
   Result<> change(const char* what);
+  uint64_t used() const;
+  void keep_some_names();
   static void apply(std::vector<uint8_t>& content, const Write& write);
 
   Names names_;
@@ -69,6 +78,9 @@ class SimDisk : public Disk {
   std::map<std::string, bool> folders_;
   SimRandom random_;
   int countdown_ = 0;
+  int system_ = 0;
+  uint64_t capacity_ = UINT64_MAX;
+  bool lies_ = false;
   int changes_ = 0;
 };
 
