@@ -39,6 +39,10 @@ Broker::Broker(Node& node, size_t shard)
       replicas_(environment_.clock, environment_.random, background_, config_, node.dirs(),
                 environment_.open_files_max / node.shard_count(), {shard, node.shard_count()}),
       cleaner_(config_, replicas_, timers_, environment_.clock),
+      mover_(replicas_, timers_, environment_.clock, environment_.random, background_,
+             [this](const storage::TopicPartition& id, const Uuid& directory) {
+               at_controller([id, directory](Node& there) { there.note_moved(id, directory); });
+             }),
       housekeeping_(config_, replicas_, timers_, environment_.clock),
       groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
       fetch_sessions_(

@@ -13,6 +13,7 @@
 #include "broker/fetch_sessions.h"
 #include "broker/housekeeping.h"
 #include "broker/log_cleaner.h"
+#include "broker/log_mover.h"
 #include "broker/replicas.h"
 #include "broker/timers.h"
 #include "storage/env/background.h"
@@ -63,12 +64,15 @@ class Broker {
   Broker(Node& node, size_t shard);
 
   size_t shard() const { return shard_; }
+  // The parts of the node that do not change after its start may be asked on any shard.
+  Node& node() { return node_; }
   const BrokerConfig& config() const { return config_; }
   const std::string& cluster_id() const;
   const ImagePtr& image() const { return replicas_.image(); }
   Replicas& replicas() { return replicas_; }
   GroupCoordinator& groups() { return groups_; }
   LogCleaner& cleaner() { return cleaner_; }
+  LogMover& mover() { return mover_; }
   Housekeeping& housekeeping() { return housekeeping_; }
   storage::Background& background() { return background_; }
   FetchSessions& fetch_sessions() { return fetch_sessions_; }
@@ -108,6 +112,7 @@ class Broker {
   Timers timers_;
   Replicas replicas_;
   LogCleaner cleaner_;
+  LogMover mover_;
   Housekeeping housekeeping_;
   GroupCoordinator groups_;
   FetchSessions fetch_sessions_;

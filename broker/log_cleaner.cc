@@ -51,6 +51,7 @@ void LogCleaner::begin_next() {
         clock_.wall_ms(), map_bytes_max_);
     if (begun && *begun != nullptr) {
       compaction_ = std::move(*begun);
+      compacted_ = &partition->log();
       return after(kPauseMs, &LogCleaner::go_on);
     }
   }
@@ -59,7 +60,7 @@ void LogCleaner::begin_next() {
 
 void LogCleaner::go_on() {
   Partition* const partition = replicas_.find_open(current_.first, current_.second);
-  if (partition == nullptr) {  // deleted meanwhile
+  if (partition == nullptr || &partition->log() != compacted_) {  // deleted or moved meanwhile
     compaction_.reset();
     return begin_next();
   }

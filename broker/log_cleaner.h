@@ -33,6 +33,7 @@ class LogCleaner {
   std::vector<std::pair<Uuid, int32_t>> waiting_;
   std::pair<Uuid, int32_t> current_;
   std::unique_ptr<storage::Compaction> compaction_;
+  const storage::Log* compacted_ = nullptr;
   // Partitions whose cleaning failed; they are left alone until the next start, as in Kafka.
   std::set<std::pair<Uuid, int32_t>> uncleanable_;
 };

@@ -1,9 +1,9 @@
 // klamm [server.properties] [--override key=value]...
 #include <malloc.h>
-#include <sys/resource.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
 
 #include <CLI/App.hpp>
 #include <CLI/Config.hpp>
@@ -117,7 +117,8 @@ class Loops {
   explicit Loops(Node& node) : node_(node), mailboxes_(shards_) {
     const auto connections = static_cast<size_t>(node.config().number("max.connections"));
     for (size_t i = 0; i < node.shard_count(); ++i) {
-      shards_.push_back(std::make_unique<Shard>(node.shard(i).timers(), node.environment().clock));
+      shards_.push_back(std::make_unique<Shard>(node.shard(i).timers(), node.environment().clock,
+                                                node.shard(i).background()));
       servers_.push_back(std::make_unique<Server>(
           node.shard(i), *shards_[i], (connections + node.shard_count() - 1) / node.shard_count()));
     }

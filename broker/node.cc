@@ -112,6 +112,7 @@ Result<> Node::open_dirs(const std::string& wanted_id) {
     auto dir = LogDir::open(environment_.disk, environment_.random, path, identity);
     if (!dir && dir.error().code == ErrorCode::kKafkaStorageError && !dirs_.empty()) {
       spdlog::error("{} is offline: {}", path, dir.error().why);
+      missing_dirs_.push_back(path);
       continue;
     }
     if (!dir) {
@@ -126,23 +127,45 @@ Result<> Node::open_dirs(const std::string& wanted_id) {
 
 // Deals what the directories hold out to the shards.
 Result<> Node::load_shards() {
+  for (size_t i = 0; i < shard_count_; ++i) {
+    shards_.push_back(std::make_unique<Broker>(*this, i));
+  }
   std::vector<Homes> homes(shard_count_);
   for (const auto& dir : dirs_) {
     TRY(const auto found, dir->partitions());
     for (const auto& partition : found) {
-      const auto topic = image()->topic(partition.id.topic);
-      if (topic == nullptr || (partition.topic_id && *partition.topic_id != topic->id)) {
-        spdlog::warn("{} belongs to no topic of this cluster; it is left alone", partition.folder);
-        continue;
-      }
-      homes[owning_shard(topic->id, partition.id.partition, shard_count_)][partition.id] =
-          dir.get();
+      TRY_VOID(adopt(partition, *dir, homes));
     }
   }
   for (size_t i = 0; i < shard_count_; ++i) {
-    shards_.push_back(std::make_unique<Broker>(*this, i));
-    shards_.back()->replicas().load(image(), std::move(homes[i]));
+    shards_[i]->replicas().load(image(), std::move(homes[i]));
   }
+  return {};
+}
+
+Result<> Node::adopt(const storage::FoundPartition& found, LogDir& dir, std::vector<Homes>& homes) {
+  const auto topic = image()->topic(found.id.topic);
+  if (topic == nullptr || (found.topic_id && *found.topic_id != topic->id)) {
+    spdlog::warn("{} belongs to no topic of this cluster; it is left alone", found.folder);
+    return {};
+  }
+  const size_t shard = owning_shard(topic->id, found.id.partition, shard_count_);
+  if (found.is_future) {
+    shards_[shard]->mover().resume(found.id, dir, found.folder);
+    return {};
+  }
+  LogDir*& home = homes[shard][found.id];
+  if (home == nullptr) {
+    home = &dir;
+    return {};
+  }
+  // A move was cut off when the copy had its name already: the metadata say which one is current.
+  const auto* partition = image()->partition(found.id.topic, found.id.partition);
+  const bool is_current = partition != nullptr && !partition->directories.empty() &&
+                          partition->directories.front() == dir.directory_id();
+  LogDir& other = is_current ? *std::exchange(home, &dir) : dir;
+  TRY(const std::string marked, other.mark_deleted(found.id, environment_.random));
+  spdlog::warn("{} lies in two directories; the copy in {} goes", found.id.directory(), marked);
   return {};
 }
 
@@ -275,6 +298,20 @@ bool Node::ensure_topic(const std::string& name) {
   return created.has_value();
 }
 
+void Node::note_moved(const storage::TopicPartition& id, const Uuid& directory) {
+  if (const auto done = commit(replication::assign_directory(*image(), config_.node_id(), id.topic,
+                                                             id.partition, directory));
+      !done) {
+    spdlog::error("cannot assign {} to its directory: {}", id.directory(), done.error().why);
+  }
+}
+
+LogDir* Node::dir_of(const std::string& path) {
+  const auto found = std::find_if(dirs_.begin(), dirs_.end(),
+                                  [&](const auto& dir) { return dir->path() == path; });
+  return found == dirs_.end() ? nullptr : found->get();
+}
+
 Result<int64_t> Node::next_producer_id() {
   if (producer_id_ == producer_id_end_) {
     const int64_t first = image()->next_producer_id;
@@ -301,11 +338,12 @@ void every(Broker& broker, int64_t period_ms, const std::function<void()>& work)
 }  // namespace
 
 void Node::start_background() {
-  const bool was_clean = std::all_of(dirs_.begin(), dirs_.end(),
-                                     [](const auto& dir) { return dir->was_clean(); });
+  const bool was_clean =
+      std::all_of(dirs_.begin(), dirs_.end(), [](const auto& dir) { return dir->was_clean(); });
   for (const auto& shard : shards_) {
     shard->housekeeping().start(!was_clean);
     shard->cleaner().start();
+    shard->mover().start();
   }
   every(*shards_[kControllerShard], config_.number("log.flush.offset.checkpoint.interval.ms"),
         [this] {

@@ -43,6 +43,12 @@ class Node {
   bool ensure_topic(const std::string& name);
   replication::TopicDefaults topic_defaults() const;
   Result<int64_t> next_producer_id();
+  // A log lies in another directory now.
+  void note_moved(const storage::TopicPartition& id, const Uuid& directory);
+  // The directory of this path; null when log.dirs does not name it or it was offline at the start.
+  storage::LogDir* dir_of(const std::string& path);
+  // Directories that could not be opened at the start.
+  const std::vector<std::string>& missing_dirs() const { return missing_dirs_; }
 
   // Arms the recurring work: retention, checkpoints, offset expiry.
   void start_background();
@@ -56,6 +62,8 @@ class Node {
       : environment_(environment), config_(std::move(config)) {}
   Result<> open_dirs(const std::string& cluster_id);
   Result<> load_shards();
+  Result<> adopt(const storage::FoundPartition& found, storage::LogDir& dir,
+                 std::vector<Homes>& homes);
   Result<> register_node();
   replication::Directories online_dirs() const;
   void on_dir_failure(const storage::LogDir& dir, const Error& error);
@@ -68,6 +76,7 @@ class Node {
   std::string cluster_id_;
   size_t shard_count_ = 1;
   std::vector<std::unique_ptr<storage::LogDir>> dirs_;
+  std::vector<std::string> missing_dirs_;
   std::unique_ptr<replication::Quorum> quorum_;
   std::vector<std::unique_ptr<Broker>> shards_;
   Mailboxes* mailboxes_ = nullptr;

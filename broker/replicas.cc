@@ -121,16 +121,17 @@ Result<> Replicas::Opening::run() {
 Result<Partition*> Replicas::install(const Key& key, Opening& opening, const Result<>& outcome) {
   opening_.erase(key);
   if (opening.log == nullptr) {
-    return outcome ? fail(ErrorCode::kKafkaStorageError, opening.id.directory() + " cannot be opened")
-                   : std::unexpected(outcome.error());
+    return outcome
+               ? fail(ErrorCode::kKafkaStorageError, opening.id.directory() + " cannot be opened")
+               : std::unexpected(outcome.error());
   }
   const PartitionImage* image = image_->partition(opening.id.topic, key.partition);
   if (image == nullptr) {
     return fail(ErrorCode::kUnknownTopicOrPartition, "the topic has been deleted");
   }
   opening.log->share(open_files_);
-  auto partition = std::make_shared<Partition>(opening.id, opening.topic_id,
-                                               std::move(opening.log), background_);
+  auto partition = std::make_shared<Partition>(opening.id, opening.topic_id, std::move(opening.log),
+                                               background_);
   partition->log().set_config(
       resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
   partition->update(*image);
@@ -200,15 +201,57 @@ void Replicas::remove_topic(const TopicImage& topic) {
     if (home == homes_.end()) {
       continue;
     }
-    if (home->second->disk().exists(home->second->folder_of(id))) {
-      if (auto marked = home->second->mark_deleted(id, random_)) {
-        removals_.push_back({home->second, *marked, clock_.monotonic_ms() + kRemoveFolderDelayMs});
-      } else {
-        spdlog::error("cannot delete {}: {}", id.directory(), marked.error().why);
-      }
-    }
+    mark_deleted(id, *home->second);
     homes_.erase(home);
   }
+}
+
+void Replicas::mark_deleted(const TopicPartition& id, LogDir& home) {
+  if (!home.disk().exists(home.folder_of(id))) {
+    return;
+  }
+  if (auto marked = home.mark_deleted(id, random_)) {
+    removals_.push_back({&home, *marked, clock_.monotonic_ms() + kRemoveFolderDelayMs});
+  } else {
+    spdlog::error("cannot delete {}: {}", id.directory(), marked.error().why);
+  }
+}
+
+// Between the two renames both folders have the partition's name; the next start keeps the one that
+// the metadata say.
+Result<> Replicas::take_over(Partition& partition, std::unique_ptr<storage::Log> copy, LogDir& to) {
+  const TopicPartition id = partition.id();
+  TRY_VOID(copy->rename_folder(to.folder_of(id)));
+  TRY_VOID(to.disk().write_file(to.folder_of(id) + "/partition.metadata",
+                                storage::format_partition_metadata(partition.topic_id())));
+  TRY_VOID(to.disk().sync_dir(to.path()));
+  copy->share(open_files_);
+  partition.replace_log(std::move(copy));
+  LogDir& from = *std::exchange(homes_[id], &to);
+  partitions_[{partition.topic_id(), id.partition}].home = &to;
+  mark_deleted(id, from);
+  return {};
+}
+
+int64_t Replicas::size_of(const TopicPartition& id) {
+  const auto topic = image_->topic(id.topic);
+  const auto home = homes_.find(id);
+  if (topic == nullptr || home == homes_.end()) {
+    return 0;
+  }
+  if (Partition* const open = find_open(topic->id, id.partition)) {
+    return static_cast<int64_t>(open->log().size());
+  }
+  storage::Disk& disk = home->second->disk();
+  const std::string folder = home->second->folder_of(id);
+  const auto names = disk.list(folder);
+  int64_t size = 0;
+  for (const auto& name : names ? *names : std::vector<std::string>()) {
+    size += name.ends_with(".log")
+                ? static_cast<int64_t>(disk.size_of(folder + "/" + name).value_or(0))
+                : 0;
+  }
+  return size;
 }
 
 Partition* Replicas::find_open(const Uuid& topic_id, int32_t partition) {
@@ -259,8 +302,8 @@ void Replicas::housekeep(const TopicPartition& id) {
   };
   const auto before = state();
   const int64_t now = clock_.wall_ms();
-  const auto done = log.housekeep((*found)->high_watermark(), now,
-                                  config_.number("producer.id.expiration.ms"));
+  const auto done =
+      log.housekeep((*found)->high_watermark(), now, config_.number("producer.id.expiration.ms"));
   if (!done) {
     spdlog::error("housekeeping of {}: {}", id.directory(), done.error().why);
   }
@@ -275,15 +318,13 @@ void Replicas::remove_deleted() {
     if (removal.due_ms > clock_.monotonic_ms()) {
       return false;
     }
-    background_.run(
-        [disk = &removal.dir->disk(), folder = removal.folder] {
-          return disk->remove_tree(folder);
-        },
-        [folder = removal.folder](const Result<>& removed) {
-          if (!removed) {
-            spdlog::error("cannot remove {}: {}", folder, removed.error().why);
-          }
-        });
+    background_.run([disk = &removal.dir->disk(),
+                     folder = removal.folder] { return disk->remove_tree(folder); },
+                    [folder = removal.folder](const Result<>& removed) {
+                      if (!removed) {
+                        spdlog::error("cannot remove {}: {}", folder, removed.error().why);
+                      }
+                    });
     return true;
   });
 }
@@ -339,7 +380,8 @@ std::set<LogDir*> Replicas::close() {
   for (const auto& [id, home] : homes_) {
     const auto topic = image_->topic(id.topic);
     // A log that nobody has verified since the last crash waits for the next start.
-    if (!home->was_clean() && topic != nullptr && !partitions_.contains({topic->id, id.partition})) {
+    if (!home->was_clean() && topic != nullptr &&
+        !partitions_.contains({topic->id, id.partition})) {
       unclean.insert(home);
     }
   }

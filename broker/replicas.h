@@ -71,6 +71,16 @@ class Replicas {
   std::vector<Partition*> compacted();
   // What lies in the directories for this shard, opened or not.
   std::vector<storage::TopicPartition> known() const;
+  // The directory of a known partition, null for another.
+  storage::LogDir* home(const storage::TopicPartition& id) const {
+    const auto found = homes_.find(id);
+    return found == homes_.end() ? nullptr : found->second;
+  }
+  // Puts a copy of the partition's log, which lies in another directory under some name, in its
+  // place. The original goes as that of a deleted topic.
+  Result<> take_over(Partition& partition, std::unique_ptr<storage::Log> copy, storage::LogDir& to);
+  // Bytes of a log, opened or not.
+  int64_t size_of(const storage::TopicPartition& id);
   // Opens a log on another thread. `done` tells whether there was something to do, and why not.
   void open_in_background(const storage::TopicPartition& id,
                           std::move_only_function<void(Result<bool>)> done);
@@ -116,6 +126,7 @@ class Replicas {
   Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
   Result<Opening> prepare(const replication::TopicImage& topic, int32_t partition);
   Result<Partition*> install(const Key& key, Opening& opening, const Result<>& outcome);
+  void mark_deleted(const storage::TopicPartition& id, storage::LogDir& home);
   void remove_topic(const replication::TopicImage& topic);
   Result<storage::LogDir*> home_for(const storage::TopicPartition& id,
                                     const replication::PartitionImage& image);

@@ -44,7 +44,7 @@ def free_port():
 
 
 class Broker:
-    def __init__(self, kind, folder=None, state=None):
+    def __init__(self, kind, folder=None, state=None, dirs=("data",)):
         if state is not None:
             self.__dict__.update(state)
             return
@@ -53,7 +53,7 @@ class Broker:
         self.port = free_port()
         self.pid = 0
         self.properties = self.folder + "/server.properties"
-        data = self.folder + "/data"
+        data = ",".join(f"{self.folder}/{d}" for d in dirs)
         pathlib.Path(self.properties).write_text(PROPERTIES.format(port=self.port, controller=free_port(), data=data))
         self.state_file = self.folder + "/state.json"
 

@@ -135,24 +135,35 @@ Result<bool> Compaction::scan_slice(Segment& segment, uint64_t budget,
   return false;
 }
 
+Result<> Compaction::meet_segment(const Segment& segment) {
+  TRY(const TxnIndex aborted,
+      log_.aborted_between(segment.base_offset(), log_.base_behind(segment.base_offset())));
+  transactions_.add(aborted);
+  return {};
+}
+
 Result<> Compaction::read_keys(uint64_t budget) {
   Segment& segment = *dirty_[next_dirty_];
-  bool is_foreign = false;
+  if (position_ == 0) {
+    TRY_VOID(meet_segment(segment));
+  }
   TRY(const bool at_end, scan_slice(segment, budget, [&](const BatchView& batch) -> Result<bool> {
-        is_foreign = batch.is_control() || batch.is_transactional();
-        if (!is_foreign) {
+        TxnIndex ignored;
+        if (batch.is_control()) {
+          transactions_.read_control(batch, ignored);
+        } else if (!transactions_.read_data(batch)) {
           TRY_VOID(note_keys(batch));
         }
-        return !is_foreign;
+        return true;
       }));
-  if (is_foreign) {
-    end_ = segment.base_offset();
-    reading_keys_ = false;
-  } else if (at_end) {
+  if (at_end) {
     position_ = 0;
     ++next_dirty_;
     end_ = log_.base_behind(segment.base_offset());
     reading_keys_ = next_dirty_ < dirty_.size() && map_bytes_ < map_bytes_max_;
+    if (!reading_keys_) {
+      transactions_ = {};
+    }
   }
   return {};
 }
@@ -190,16 +201,44 @@ bool Compaction::keeps(const BatchView& batch, const RecordView& record) const {
   return record.value || !batch.has_delete_horizon() || now_ms_ < batch.base_timestamp();
 }
 
+// Its last sequence, or where only a marker is left of a producer, its epoch.
 bool Compaction::is_last_of_producer(const BatchView& batch) const {
-  const auto producer = log_.producers().producers().find(batch.producer_id());
-  return producer != log_.producers().producers().end() && !producer->second.batches.empty() &&
-         producer->second.epoch == batch.producer_epoch() &&
-         producer->second.batches.back().last_offset == batch.last_offset();
+  const auto& producers = log_.producers().producers();
+  const auto producer = producers.find(batch.producer_id());
+  if (producer == producers.end() || producer->second.epoch != batch.producer_epoch()) {
+    return false;
+  }
+  const auto& batches = producer->second.batches;
+  return batches.empty() ? batch.is_control() : batches.back().last_offset == batch.last_offset();
+}
+
+// A marker whose transaction has nothing left gets a delete horizon, and goes when that is over.
+Result<> Compaction::clean_control(const BatchView& batch) {
+  const bool is_needless = transactions_.read_control(batch, aborted_);
+  if (is_needless && !batch.has_delete_horizon() && batch.count() > 0) {
+    Bytes plain;
+    std::vector<RecordView> records;
+    TRY_VOID(
+        each_record(batch, plain, [&](const RecordView& record) { records.push_back(record); }));
+    const int64_t horizon = now_ms_ + log_.config().delete_retention_ms;
+    return write(protocol::rebuild_batch(batch, records, horizon).span());
+  }
+  const bool goes = is_needless && (batch.count() == 0 || now_ms_ >= batch.base_timestamp());
+  if (!goes) {
+    return write(batch.bytes());
+  }
+  return is_last_of_producer(batch) ? write(protocol::rebuild_batch(batch, {}, std::nullopt).span())
+                                    : Result<>();
 }
 
 Result<> Compaction::clean_batch(const BatchView& batch) {
-  if (batch.is_control() || batch.is_transactional()) {
-    return write(batch.bytes());
+  if (batch.is_control()) {
+    return clean_control(batch);
+  }
+  if (transactions_.read_data(batch)) {
+    return is_last_of_producer(batch)
+               ? write(protocol::rebuild_batch(batch, {}, std::nullopt).span())
+               : Result<>();
   }
   Bytes plain;
   std::vector<RecordView> kept;
@@ -233,6 +272,10 @@ Result<> Compaction::clean(uint64_t budget) {
   if (out_ == nullptr) {
     TRY(out_, log_.open_cleaned(group.front()->base_offset()));
     out_size_ = 0;
+    aborted_.clear();
+  }
+  if (position_ == 0) {
+    TRY_VOID(meet_segment(*group[next_in_group_]));
   }
   const uint64_t from = position_;
   TRY(const bool at_end,
@@ -255,7 +298,7 @@ Result<> Compaction::finish_group() {
   }
   TRY_VOID(out_->sync());
   out_.reset();
-  TRY_VOID(log_.replace_segments(bases, now_ms_));
+  TRY_VOID(log_.replace_segments(bases, aborted_, now_ms_));
   bytes_kept_ += out_size_;
   generation_ = log_.closed_generation();
   next_in_group_ = 0;

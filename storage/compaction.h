@@ -3,8 +3,8 @@
 // on closed segments alone, in slices whose size the caller chooses, and stops by itself when the
 // segments change under it (retention, truncation). The rules are the reference's: dirty ratio and
 // compaction lags say when, `delete.retention.ms` how long a tombstone is seen (KIP-534), the last
-// batch of a live producer stays for its sequence numbers. Transactional batches are not looked
-// into: cleaning ends before the first one.
+// batch of a live producer stays for its sequence numbers, aborted records go, and a transaction's
+// marker goes after its records as a tombstone does.
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "storage/cleaned_transactions.h"
 #include "storage/log.h"
 
 namespace klamm::storage {
@@ -41,6 +42,8 @@ class Compaction {
   void plan_groups();
   Result<> clean(uint64_t budget);
   Result<> clean_batch(const protocol::BatchView& batch);
+  Result<> clean_control(const protocol::BatchView& batch);
+  Result<> meet_segment(const Segment& segment);
   Result<> write(std::span<const uint8_t> batch);
   Result<> finish_group();
   bool keeps(const protocol::BatchView& batch, const protocol::RecordView& record) const;
@@ -60,6 +63,8 @@ class Compaction {
   std::vector<std::vector<Segment*>> groups_;  // each becomes one segment
   size_t next_group_ = 0;
   size_t next_in_group_ = 0;
+  CleanedTransactions transactions_;  // of the pass at hand: over the keys, then over the groups
+  TxnIndex aborted_;                  // whose markers stay in the segment that is being written
   std::shared_ptr<File> out_;
   uint64_t out_size_ = 0;
   uint64_t bytes_read_ = 0;

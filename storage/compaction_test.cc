@@ -309,17 +309,3 @@ TEST_CASE("the last batch of a producer stays, if need be without records") {
   next.add(kNow, span_of("a"), span_of("4"));
   CHECK(log->append_as_leader(next.build(), 0, kNow));
 }
-
-TEST_CASE("cleaning ends before a transactional batch") {
-  SimDisk disk;
-  auto log = open_log(disk);
-  const std::string filler(1000, 'f');
-  append(*log, {{"a", filler, kNow}});
-  append(*log, {{"a", filler, kNow}},
-         {.producer_id = 5, .producer_epoch = 1, .base_sequence = 0, .transactional = true});
-  append(*log, {{"a", filler, kNow}});
-  append(*log, {{"a", filler, kNow}});
-  REQUIRE(compact(*log, kNow));
-  CHECK(content_of(*log).size() == 4);
-  CHECK(log->cleaned_to() == 1);
-}

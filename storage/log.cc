@@ -48,6 +48,25 @@ Result<> Log::visit(int64_t offset, const std::function<bool(const BatchView&)>&
   return {};
 }
 
+Result<std::unique_ptr<Segment>> Log::open_segment(int64_t base_offset, bool create) {
+  TRY(auto segment, Segment::open(disk_, *open_files_, folder_, base_offset, create));
+  if (create && config_.preallocate) {
+    TRY_VOID(segment->reserve(static_cast<uint64_t>(config_.segment_bytes)));
+  }
+  return segment;
+}
+
+Result<> Log::rename_folder(std::string to) {
+  TRY_VOID(disk_.rename(folder_, to));
+  folder_ = std::move(to);
+  for (const auto& [base, segment] : segments_) {
+    segment->set_folder(folder_);
+  }
+  removals_.clear();  // the next start finds them
+  names_changed_ = true;
+  return {};
+}
+
 void Log::share(OpenFiles& open_files) {
   open_files_ = &open_files;
   for (const auto& [base, segment] : segments_) {
@@ -90,28 +109,57 @@ Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int6
       return AppendInfo{verdict.original.base_offset(), verdict.original.last_offset, -1, true};
     }
   }
-  const int64_t last_offset = end_offset_ + batch.last_offset_delta();
-  TRY(const bool rolls, must_roll(bytes.size(), last_offset, batch.max_timestamp(), now_ms));
+  protocol::patch_offset_and_epoch(bytes.mutable_data(), end_offset_, leader_epoch);
+  TRY_VOID(write(bytes, batch, now_ms));
+  return AppendInfo{batch.base_offset(), batch.last_offset(),
+                    batch.timestamp_type() == protocol::TimestampType::kLogAppendTime
+                        ? batch.max_timestamp()
+                        : -1,
+                    false};
+}
+
+Result<> Log::append_as_follower(const Bytes& bytes, int64_t now_ms) {
+  TRY(const BatchView batch, BatchView::parse(bytes.span()));
+  if (batch.base_offset() < end_offset_) {
+    return fail(ErrorCode::kCorruptMessage, "the leader's batch does not follow the log's end");
+  }
+  return write(bytes, batch, now_ms);
+}
+
+// `batch`, the view of `bytes`, is final.
+Result<> Log::write(const Bytes& bytes, const BatchView& batch, int64_t now_ms) {
+  TRY(const bool rolls,
+      must_roll(bytes.size(), batch.last_offset(), batch.max_timestamp(), now_ms));
   if (rolls) {
     TRY_VOID(roll());
   }
-  protocol::patch_offset_and_epoch(bytes.mutable_data(), end_offset_, leader_epoch);
   const std::span<const uint8_t> part = bytes.span();
-  const BatchPlace place{active().size(), bytes.size(), end_offset_, last_offset,
+  const BatchPlace place{active().size(), bytes.size(), batch.base_offset(), batch.last_offset(),
                          batch.max_timestamp()};
   TRY_VOID(active().append({&part, 1}, place, config_.index_interval_bytes));
-  if (epochs_.assign(leader_epoch, end_offset_)) {
+  if (epochs_.assign(batch.leader_epoch(), batch.base_offset())) {
     epochs_changed_ = true;
   }
-  TRY_VOID(note_producer(active(), batch));
-  const AppendInfo info{end_offset_, last_offset,
-                        batch.timestamp_type() == protocol::TimestampType::kLogAppendTime
-                            ? batch.max_timestamp()
-                            : -1,
-                        false};
-  unflushed_records_ += last_offset - end_offset_ + 1;
-  end_offset_ = last_offset + 1;
-  return info;
+  unflushed_records_ += batch.last_offset() - batch.base_offset() + 1;
+  end_offset_ = batch.last_offset() + 1;
+  return note_producer(active(), batch);
+}
+
+Result<> Log::begin_again_at(int64_t offset) {
+  while (!segments_.empty()) {
+    TRY_VOID(remove_now(segments_.begin()->first));
+  }
+  TRY(auto first, open_segment(offset, true));
+  segments_[offset] = std::move(first);
+  start_offset_ = end_offset_ = recovery_point_ = cleaned_to_ = offset;
+  unflushed_records_ = 0;
+  producers_.clear();
+  new_snapshots_.clear();
+  epochs_.truncate_from_end(0);
+  epochs_changed_ = names_changed_ = true;
+  ++truncations_;
+  ++closed_generation_;
+  return {};
 }
 
 Result<> Log::note_producer(Segment& segment, const BatchView& batch) {
@@ -120,7 +168,7 @@ Result<> Log::note_producer(Segment& segment, const BatchView& batch) {
     return {};
   }
   return segment.add_aborted({completed->producer_id, completed->first_offset,
-                               completed->last_offset, producers_.last_stable_offset(*completed)});
+                              completed->last_offset, producers_.last_stable_offset(*completed)});
 }
 
 Result<std::optional<Log::Range>> Log::locate(int64_t offset, size_t size_max, int64_t end_bound,
@@ -171,18 +219,23 @@ Result<Log::Committed> Log::read_committed(int64_t offset, size_t size_max, int6
   }
   Segment& segment = *range->segment->second;
   TRY(auto file, segment.file());
-  result.records.add(
-      {Bytes(), std::move(file), range->position, static_cast<size_t>(range->size)});
+  result.records.add({Bytes(), std::move(file), range->position, static_cast<size_t>(range->size)});
   const auto next = std::next(range->segment);
   TRY(const auto behind, segment.offset_behind(range->position + range->size));
   const int64_t end = behind ? *behind : next == segments_.end() ? end_offset_ : next->first;
-  for (auto it = std::prev(segments_.upper_bound(offset)); it != segments_.end(); ++it) {
+  TRY(result.aborted, aborted_between(offset, end));
+  return result;
+}
+
+Result<TxnIndex> Log::aborted_between(int64_t from, int64_t to) {
+  TxnIndex found;
+  for (auto it = std::prev(segments_.upper_bound(from)); it != segments_.end(); ++it) {
     TRY(const TxnIndex* aborted, it->second->aborted());
-    if (collect_aborted(*aborted, offset, end, result.aborted)) {
+    if (collect_aborted(*aborted, from, to, found)) {
       break;
     }
   }
-  return result;
+  return found;
 }
 
 // The first record of a batch whose timestamp is at or above the wanted one.
@@ -360,13 +413,26 @@ std::vector<Segment*> Log::closed_segments() {
   return closed;
 }
 
-Result<> Log::replace_segments(std::span<const int64_t> bases, int64_t now_ms) {
+Result<> Log::replace_segments(std::span<const int64_t> bases, const TxnIndex& aborted,
+                               int64_t now_ms) {
   const int64_t base = bases.front();
   const std::string target = path(file_name(base, ".log"));
+  const std::string txns = path(file_name(base, ".txnindex"));
+  bool had_aborted = false;
+  for (const int64_t old : bases) {
+    TRY(const TxnIndex* known, segments_.at(old)->aborted());
+    had_aborted = had_aborted || !known->empty();
+  }
+  if (had_aborted) {
+    TRY_VOID(store_txn_index(disk_, txns + ".swap", aborted));
+  }
   TRY_VOID(disk_.rename(cleaned_path(base), target + ".swap"));
   TRY_VOID(disk_.sync_dir(folder_));  // from here on recovery finishes what we do
   for (const int64_t old : bases) {
     TRY_VOID(delete_segment(old, now_ms));
+  }
+  if (had_aborted) {
+    TRY_VOID(disk_.rename(txns + ".swap", txns));
   }
   TRY_VOID(disk_.sync_dir(folder_));  // else a power cut could bring old ones back beside the new
   TRY_VOID(disk_.rename(target + ".swap", target));

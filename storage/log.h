@@ -33,8 +33,8 @@ struct TimestampOffset {
   int32_t leader_epoch = -1;
 };
 
-// What brings a log to the medium up to where it ended when this was made. Holds its own references:
-// the log may be appended to, and even go, while `run` is at work on some thread.
+// What brings a log to the medium up to where it ended when this was made. Holds its own
+// references: the log may be appended to, and even go, while `run` is at work on some thread.
 class LogFlush {
  public:
   Result<> run();
@@ -66,6 +66,8 @@ class Log {
   static Result<std::unique_ptr<Log>> open(Disk& disk, std::string folder, const LogConfig& config,
                                            const OpenOptions& options);
 
+  // Renames the folder. For a log that nobody flushes at the time.
+  Result<> rename_folder(std::string to);
   // From now on this log's files count among others. Called by the thread that owns both.
   void share(OpenFiles& open_files);
 
@@ -79,7 +81,8 @@ class Log {
   size_t segment_count() const { return segments_.size(); }
   const LeaderEpochs& epochs() const { return epochs_; }
   const ProducerState& producers() const { return producers_; }
-  // Where the first transaction begins that has no end below the high watermark, INT64_MAX for none.
+  // Where the first transaction begins that has no end below the high watermark, INT64_MAX for
+  // none.
   int64_t first_unstable_offset(int64_t high_watermark) {
     return std::max(start_offset_, producers_.first_unstable_offset(high_watermark));
   }
@@ -88,6 +91,8 @@ class Log {
   // and gaps of idempotent producers are told by `check_producer`.
   Result<AppendInfo> append_as_leader(protocol::Bytes batch, int32_t leader_epoch, int64_t now_ms,
                                       bool check_producer = true);
+  // Writes a sound batch that its leader has given offsets and epoch, at or above the log's end.
+  Result<> append_as_follower(const protocol::Bytes& batch, int64_t now_ms);
   // Up to `size_max` bytes of batches from the one that holds `offset` on, none of it at or above
   // `end_bound`. With `at_least_one` the first batch comes whole even if it is larger. The last
   // batch may be cut. OFFSET_OUT_OF_RANGE outside [start, end].
@@ -132,6 +137,8 @@ class Log {
   void begin_epoch(int32_t leader_epoch) {
     epochs_changed_ = epochs_.assign(leader_epoch, end_offset_) || epochs_changed_;
   }
+  // Forgets everything: the log is empty and begins at `offset`.
+  Result<> begin_again_at(int64_t offset);
   // Cuts the log to end at `offset`.
   Result<> truncate_to(int64_t offset);
 
@@ -151,8 +158,12 @@ class Log {
     return disk_.open(cleaned_path(base_offset), OpenMode::kCreateTruncated);
   }
   // Puts the synced file of open_cleaned(bases.front()) in the place of the segments of these base
-  // offsets, which follow each other. A crash on the way leaves the old or the new.
-  Result<> replace_segments(std::span<const int64_t> bases, int64_t now_ms);
+  // offsets, which follow each other, with the aborted transactions whose markers it still holds. A
+  // crash on the way leaves the old or the new.
+  Result<> replace_segments(std::span<const int64_t> bases, const TxnIndex& aborted,
+                            int64_t now_ms);
+  // The aborted transactions that overlap [from, to).
+  Result<TxnIndex> aborted_between(int64_t from, int64_t to);
 
  private:
   using Segments = std::map<int64_t, std::unique_ptr<Segment>>;
@@ -165,9 +176,7 @@ class Log {
 
   Log(Disk& disk, std::string folder, const LogConfig& config)
       : disk_(disk), folder_(std::move(folder)), config_(config) {}
-  Result<std::unique_ptr<Segment>> open_segment(int64_t base_offset, bool create) {
-    return Segment::open(disk_, *open_files_, folder_, base_offset, create);
-  }
+  Result<std::unique_ptr<Segment>> open_segment(int64_t base_offset, bool create);
   // recovery.cc
   Result<> open_segments(const OpenOptions& options);
   Result<std::set<int64_t>> clean_up_and_list(std::vector<int64_t>& swaps);
@@ -183,6 +192,7 @@ class Log {
   Result<> remove_now(int64_t base_offset);
   Result<std::optional<Range>> locate(int64_t offset, size_t size_max, int64_t end_bound,
                                       bool at_least_one);
+  Result<> write(const protocol::Bytes& bytes, const protocol::BatchView& batch, int64_t now_ms);
   Result<> note_producer(Segment& segment, const protocol::BatchView& batch);
   Result<> roll();
   Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp,

@@ -22,6 +22,7 @@ struct LogConfig {
   int64_t max_decompressed_message_bytes = 2'147'483'639;
   int64_t timestamp_before_max_ms = INT64_MAX;
   int64_t timestamp_after_max_ms = 3'600'000;
+  bool preallocate = false;
   int32_t min_insync_replicas = 1;
   // Of compaction.
   double min_cleanable_dirty_ratio = 0.5;

@@ -122,11 +122,12 @@ Result<std::vector<FoundPartition>> LogDir::partitions() {
       TRY_VOID(disk_.remove_tree(path_ + "/" + bare));
       continue;
     }
-    const auto id = parse_folder(bare);
+    const bool is_future = bare.ends_with("-future");
+    const auto id = parse_folder(is_future ? bare.substr(0, bare.rfind('.')) : bare);
     if (!id) {
       continue;
     }
-    FoundPartition partition{*id, path_ + "/" + bare, std::nullopt};
+    FoundPartition partition{*id, path_ + "/" + bare, std::nullopt, is_future};
     if (disk_.exists(partition.folder + "/partition.metadata")) {
       TRY(const std::string text, disk_.read_file(partition.folder + "/partition.metadata"));
       if (const auto topic_id = parse_partition_metadata(text)) {
@@ -138,10 +139,14 @@ Result<std::vector<FoundPartition>> LogDir::partitions() {
   return found;
 }
 
-Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& random) {
+std::string LogDir::named(const TopicPartition& id, Random& random, const char* suffix) const {
   const std::string tail =
-      "-" + std::to_string(id.partition) + "." + new_uuid(random).to_hex() + "-delete";
-  std::string to = path_ + "/" + id.topic.substr(0, kNameMax - tail.size()) + tail;
+      "-" + std::to_string(id.partition) + "." + new_uuid(random).to_hex() + suffix;
+  return path_ + "/" + id.topic.substr(0, kNameMax - tail.size()) + tail;
+}
+
+Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& random) {
+  std::string to = named(id, random, "-delete");
   TRY_VOID(disk_.rename(folder_of(id), to));
   return to;
 }

@@ -24,6 +24,7 @@ struct FoundPartition {
   TopicPartition id;
   std::string folder;
   std::optional<protocol::Uuid> topic_id;  // from partition.metadata
+  bool is_future = false;                  // a copy that was being made (LogMove)
 };
 
 class LogDir {
@@ -56,6 +57,10 @@ class LogDir {
   // way.
   Result<std::vector<FoundPartition>> partitions();
   std::string folder_of(const TopicPartition& id) const { return path_ + "/" + id.directory(); }
+  // Where a copy is made that is to replace a log in another directory.
+  std::string future_folder(const TopicPartition& id, Random& random) const {
+    return named(id, random, "-future");
+  }
   // Renames a partition's folder for deletion and returns its new path.
   Result<std::string> mark_deleted(const TopicPartition& id, Random& random);
 
@@ -71,6 +76,7 @@ class LogDir {
     const auto found = offsets.find(id);
     return found == offsets.end() ? 0 : found->second;
   }
+  std::string named(const TopicPartition& id, Random& random, const char* suffix) const;
   Result<> load_identity(Random& random, const LogDirIdentity& wanted);
   Result<> write_identity(Random& random);
   Result<OffsetCheckpoint> load_offsets(const char* name);

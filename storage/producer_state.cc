@@ -17,14 +17,11 @@ constexpr int16_t kSnapshotVersion = 1;
 constexpr size_t kCrcPosition = 2;
 constexpr size_t kCrcEnd = 6;
 
-// What a control record of a transaction says: key {version, type}, value {version, coordinator
-// epoch} (KIP-98).
-struct Marker {
-  bool aborts;
-  int32_t coordinator_epoch;
-};
+int32_t next_sequence(int32_t last) { return last == INT32_MAX ? 0 : last + 1; }
 
-std::optional<Marker> read_marker(const BatchView& batch) {
+}  // namespace
+
+std::optional<EndMarker> read_end_marker(const BatchView& batch) {
   constexpr int16_t kAbort = 0;
   constexpr int16_t kCommit = 1;
   protocol::RecordIterator records(batch.body(), batch.count());
@@ -37,12 +34,8 @@ std::optional<Marker> read_marker(const BatchView& batch) {
   if (type != kAbort && type != kCommit) {
     return std::nullopt;
   }
-  return Marker{type == kAbort, protocol::load<int32_t>((*record)->value->data() + 2)};
+  return EndMarker{type == kAbort, protocol::load<int32_t>((*record)->value->data() + 2)};
 }
-
-int32_t next_sequence(int32_t last) { return last == INT32_MAX ? 0 : last + 1; }
-
-}  // namespace
 
 Result<ProducerState::Verdict> ProducerState::check(const BatchView& batch) const {
   const auto found = producers_.find(batch.producer_id());
@@ -55,7 +48,7 @@ Result<ProducerState::Verdict> ProducerState::check(const BatchView& batch) cons
                 "the producer's epoch is older than the last one seen");
   }
   if (batch.is_control()) {
-    const auto marker = read_marker(batch);
+    const auto marker = read_end_marker(batch);
     return marker && marker->coordinator_epoch < entry.coordinator_epoch
                ? fail(ErrorCode::kTransactionCoordinatorFenced,
                       "the marker comes from a coordinator that has been replaced")
@@ -111,7 +104,7 @@ std::optional<CompletedTxn> ProducerState::update(const BatchView& batch) {
 
 std::optional<CompletedTxn> ProducerState::take_marker(const BatchView& batch,
                                                        ProducerEntry& entry) {
-  const auto marker = read_marker(batch);
+  const auto marker = read_end_marker(batch);
   if (!marker) {
     return std::nullopt;
   }

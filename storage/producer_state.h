@@ -35,6 +35,15 @@ struct ProducerEntry {
   std::deque<ProducerBatch> batches;  // oldest first, at most kBatchesMax
 };
 
+// What a control record of a transaction says (KIP-98): key {version, type}, value {version,
+// coordinator epoch}.
+struct EndMarker {
+  bool aborts;
+  int32_t coordinator_epoch;
+};
+// nullopt when the batch holds no such record.
+std::optional<EndMarker> read_end_marker(const protocol::BatchView& batch);
+
 // A transaction that a marker has just ended.
 struct CompletedTxn {
   int64_t producer_id;

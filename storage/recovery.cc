@@ -1,5 +1,5 @@
-// How a log is found on disk and made whole: leftovers of what a crash interrupted, segments that were
-// not synced, producers and epochs (the second half of log.h).
+// How a log is found on disk and made whole: leftovers of what a crash interrupted, segments that
+// were not synced, producers and epochs (the second half of log.h).
 #include <algorithm>
 #include <charconv>
 
@@ -67,6 +67,11 @@ Result<std::set<int64_t>> Log::clean_up_and_list(std::vector<int64_t>& swaps) {
       TRY_VOID(disk_.remove(path(name)));
     } else if (const auto swapped = parse_name(name, ".log.swap")) {
       swaps.push_back(*swapped);
+    } else if (const auto txns = parse_name(name, ".txnindex.swap")) {
+      // Only beside the log that it belongs to (which sorts before it) it says something.
+      if (std::find(swaps.begin(), swaps.end(), *txns) == swaps.end()) {
+        TRY_VOID(disk_.remove(path(name)));
+      }
     } else if (name.ends_with(".swap")) {
       TRY_VOID(disk_.remove(path(name)));  // an index; it is made anew
     } else if (const auto base = parse_name(name, ".log")) {
@@ -102,14 +107,22 @@ Result<int64_t> end_of_batches(const File& file, int64_t base_offset) {
 // another crash would leave both.
 Result<> Log::finish_swap(int64_t base_offset, std::set<int64_t>& bases) {
   const std::string swap = path(file_name(base_offset, ".log.swap"));
+  const std::string txns = path(file_name(base_offset, ".txnindex"));
+  const bool swaps_txns = disk_.exists(txns + ".swap");
   TRY(const auto file, disk_.open(swap, OpenMode::kRead));
   TRY(const int64_t end, end_of_batches(*file, base_offset));
   bases.insert(base_offset);  // its log may be gone already, but not its indexes
   for (auto old = bases.lower_bound(base_offset); old != bases.end() && *old < end;) {
     for (const char* suffix : kSegmentSuffixes) {
-      TRY_VOID(disk_.remove(path(file_name(*old, suffix))));
+      // Without a swap it is the new one already, or there was never one.
+      if (*old != base_offset || suffix != std::string_view(".txnindex") || swaps_txns) {
+        TRY_VOID(disk_.remove(path(file_name(*old, suffix))));
+      }
     }
     old = bases.erase(old);
+  }
+  if (swaps_txns) {
+    TRY_VOID(disk_.rename(txns + ".swap", txns));
   }
   TRY_VOID(disk_.sync_dir(folder_));
   TRY_VOID(disk_.rename(swap, path(file_name(base_offset, ".log"))));

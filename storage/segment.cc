@@ -84,6 +84,13 @@ Segment::~Segment() {
   }
 }
 
+Result<> Segment::reserve(uint64_t size) {
+  TRY(const auto file, this->file());
+  file->reserve(size);
+  reserved_ = size;
+  return {};
+}
+
 void Segment::share(OpenFiles& open_files) {
   if (place_) {
     open_files_->closed(*place_);
@@ -353,10 +360,10 @@ Result<bool> Segment::verify_and_reindex(int64_t index_interval, const Visitor& 
 
 Result<std::optional<int64_t>> Segment::offset_behind(uint64_t position) {
   TRY_VOID(load_indexes());
-  const auto next = std::lower_bound(
-      offsets_.begin(), offsets_.end(), position, [](const OffsetEntry& entry, uint64_t wanted) {
-        return static_cast<uint64_t>(entry.position) < wanted;
-      });
+  const auto next = std::lower_bound(offsets_.begin(), offsets_.end(), position,
+                                     [](const OffsetEntry& entry, uint64_t wanted) {
+                                       return static_cast<uint64_t>(entry.position) < wanted;
+                                     });
   return next == offsets_.end() ? std::nullopt
                                 : std::optional(base_offset_ + next->relative_offset);
 }

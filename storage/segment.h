@@ -75,8 +75,8 @@ class Segment {
 
   // Cuts the file to `size` and rebuilds both indexes from what is left.
   Result<> truncate_and_reindex(uint64_t size, int64_t index_interval);
-  // Verifies every batch, rebuilds both indexes on the way and cuts the file at the first batch that
-  // is not sound or that `accept` refuses. True when nothing was cut.
+  // Verifies every batch, rebuilds both indexes on the way and cuts the file at the first batch
+  // that is not sound or that `accept` refuses. True when nothing was cut.
   Result<bool> verify_and_reindex(int64_t index_interval, const Visitor& accept);
   // The aborted transactions whose markers stand here. CORRUPT_MESSAGE when the index is damaged.
   Result<const TxnIndex*> aborted();
@@ -91,6 +91,9 @@ class Segment {
   // The files that a sync must bring to the medium.
   Result<std::vector<std::shared_ptr<File>>> files();
   void share(OpenFiles& open_files);
+  void set_folder(const std::string& folder) { folder_ = folder; }
+  // Takes disk space for as many bytes ahead.
+  Result<> reserve(uint64_t size);
   // Gives up the file and whatever else can be read again.
   void release();
   // Renames all files to *.deleted and returns their new paths.

@@ -284,6 +284,7 @@ storage::LogConfig resolve_log_config(const BrokerConfig& config, const ConfigMa
   log.file_delete_delay_ms = number("file.delete.delay.ms");
   log.flush_messages = number("flush.messages");
   log.flush_ms = number("flush.ms");
+  log.preallocate = value("preallocate") == "true";
   log.max_message_bytes = number("max.message.bytes");
   log.max_decompressed_message_bytes = number("max.decompressed.message.bytes");
   log.timestamp_before_max_ms = number("message.timestamp.before.max.ms");

@@ -12,7 +12,8 @@ namespace klamm::protocol {
   X(OffsetFetch) X(FindCoordinator) X(JoinGroup) X(Heartbeat) X(LeaveGroup) \
   X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) X(CreateTopics) \
   X(DeleteTopics) X(DeleteRecords) X(InitProducerId) X(OffsetForLeaderEpoch) X(DescribeConfigs) \
-  X(CreatePartitions) X(DeleteGroups) X(DescribeCluster) X(DescribeTopicPartitions)
+  X(AlterReplicaLogDirs) X(DescribeLogDirs) X(CreatePartitions) X(DeleteGroups) X(DescribeCluster) \
+  X(DescribeTopicPartitions)
 // clang-format on
 #define X(name)         \
   struct name##Request; \

@@ -3,6 +3,8 @@
 #include <array>
 
 #include "broker/handlers/handlers.h"
+#include "protocol/generated/alter_replica_log_dirs_request.h"
+#include "protocol/generated/alter_replica_log_dirs_response.h"
 #include "protocol/generated/api_versions_request.h"
 #include "protocol/generated/api_versions_response.h"
 #include "protocol/generated/create_partitions_request.h"
@@ -21,6 +23,8 @@
 #include "protocol/generated/describe_configs_response.h"
 #include "protocol/generated/describe_groups_request.h"
 #include "protocol/generated/describe_groups_response.h"
+#include "protocol/generated/describe_log_dirs_request.h"
+#include "protocol/generated/describe_log_dirs_response.h"
 #include "protocol/generated/describe_topic_partitions_request.h"
 #include "protocol/generated/describe_topic_partitions_response.h"
 #include "protocol/generated/fetch_request.h"

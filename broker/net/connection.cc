@@ -17,10 +17,12 @@ namespace {
 constexpr size_t kPartsMax = 64;
 
 // The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are read into the
-// scratch.
+// scratch as far as that needs no wait for the disk.
 class PartCollector {
  public:
-  explicit PartCollector(Shard& shard) : shard_(shard) {}
+  // `chunk`: what a wait has brought.
+  PartCollector(Shard& shard, size_t room, const Chunk& chunk)
+      : shard_(shard), room_max_(room), chunk_(chunk) {}
 
   // False once nothing more fits.
   bool add(const Writer& frame, size_t skip) {
@@ -38,6 +40,8 @@ class PartCollector {
   size_t count() const { return count_; }
   size_t total() const { return total_; }
   bool failed() const { return failed_; }
+  // Where the disk must be waited for.
+  const std::optional<protocol::Piece>& cold() const { return cold_; }
 
  private:
   bool add_memory(const uint8_t* data, size_t size, size_t& skip) {
@@ -63,24 +67,38 @@ class PartCollector {
     if (left == 0) {
       return true;
     }
-    const size_t room = Shard::kWriteScratchSize - scratch_used_;
+    const uint64_t position = piece.position + dropped;
+    if (chunk_.holds(piece.source.get(), position)) {
+      const auto at = static_cast<size_t>(position - chunk_.position);
+      const size_t take = std::min(left, chunk_.bytes.size() - at);
+      size_t nothing = 0;
+      return add_memory(chunk_.bytes.data() + at, take, nothing) && take == left;
+    }
+    const size_t room = room_max_ - std::min(room_max_, scratch_used_);
     if (count_ == kPartsMax || room == 0) {
       return false;
     }
     uint8_t* into = shard_.write_scratch() + scratch_used_;
     const size_t take = std::min(left, room);
-    const auto got = piece.source->read_at(piece.position + dropped, {into, take});
-    if (!got || *got != take) {
+    const auto got = piece.source->read_cached(position, {into, take});
+    if (!got || (*got && **got == 0)) {
       failed_ = true;
       return false;
     }
-    scratch_used_ += take;
-    parts_[count_++] = {into, take};
-    total_ += take;
-    return take == left;
+    if (!*got) {
+      cold_ = {{}, piece.source, position, left};
+      return false;
+    }
+    scratch_used_ += **got;
+    parts_[count_++] = {into, **got};
+    total_ += **got;
+    return **got == left;
   }
 
   Shard& shard_;
+  size_t room_max_;
+  const Chunk& chunk_;
+  std::optional<protocol::Piece> cold_;
   iovec parts_[kPartsMax];
   size_t count_ = 0;
   size_t total_ = 0;
@@ -288,7 +306,7 @@ void Connection::wait_writable() {
 }
 
 void Connection::flush() {
-  if (flushing_ || waiting_writable_) {
+  if (flushing_ || waiting_writable_ || waiting_disk_) {
     return;
   }
   flushing_ = true;
@@ -302,6 +320,9 @@ void Connection::flush() {
   if (!socket_.is_open()) {
     return;
   }
+  if (waiting_disk_) {
+    return;
+  }
   if (blocked) {
     wait_writable();
   } else if (paused_ && !reading_ && slots_.size() < kInFlightMax) {
@@ -310,8 +331,34 @@ void Connection::flush() {
   }
 }
 
+// The disk must be waited for: somebody else does, and the shard goes on.
+void Connection::fetch_cold(const protocol::Piece& piece) {
+  waiting_disk_ = true;
+  auto chunk = std::make_shared<Chunk>();
+  chunk->source = piece.source;
+  chunk->position = piece.position;
+  const size_t size = std::min(piece.size, kColdChunkSize);
+  shard_.background().run(
+      [chunk, size]() -> Result<> {
+        chunk->bytes = protocol::Bytes::allocate(size);
+        TRY(const size_t got,
+            chunk->source->read_at(chunk->position, {chunk->bytes.mutable_data(), size}));
+        return got == size ? Result<>()
+                           : fail(protocol::ErrorCode::kUnknownServerError, "the log was cut");
+      },
+      [self = shared_from_this(), chunk](const Result<>& outcome) {
+        self->waiting_disk_ = false;
+        if (!outcome) {
+          spdlog::warn("cannot read for {}: {}", self->client_host_, outcome.error().why);
+          return self->close();
+        }
+        self->chunk_ = std::move(*chunk);
+        self->flush();
+      });
+}
+
 bool Connection::send_some(bool& blocked) {
-  PartCollector collector(shard_);
+  PartCollector collector(shard_, send_room_, chunk_);
   for (const Outgoing& outgoing : out_) {
     if (!collector.add(outgoing.frame, outgoing.sent)) {
       break;
@@ -321,6 +368,11 @@ bool Connection::send_some(bool& blocked) {
     spdlog::warn("a log was cut while an answer to {} was on its way; closing the connection",
                  client_host_);
     return false;
+  }
+  if (collector.total() == 0 && collector.cold()) {
+    fetch_cold(*collector.cold());
+    blocked = true;
+    return true;
   }
   msghdr message{};
   message.msg_iov = collector.parts();
@@ -332,6 +384,9 @@ bool Connection::send_some(bool& blocked) {
   }
   auto left = static_cast<size_t>(put);
   blocked = left < collector.total();
+  // What does not fit the socket is read again later; a client that reads slowly costs less so.
+  send_room_ =
+      blocked ? std::max(left, kSendRoomMin) : std::min(send_room_ * 2, Shard::kWriteScratchSize);
   while (left > 0) {
     Outgoing& first = out_.front();
     const size_t rest = first.frame.size() - first.sent;
@@ -341,6 +396,9 @@ bool Connection::send_some(bool& blocked) {
     }
     left -= rest;
     out_.pop_front();
+  }
+  if (out_.empty()) {
+    chunk_ = {};
   }
   return true;
 }

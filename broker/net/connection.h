@@ -22,6 +22,16 @@ struct ConnectionLimits {
   int32_t frame_max = 100 << 20;  // socket.request.max.bytes
 };
 
+// A stretch of a file that was read on another thread.
+struct Chunk {
+  std::shared_ptr<const protocol::ByteSource> source;
+  uint64_t position = 0;
+  protocol::Bytes bytes;
+  bool holds(const protocol::ByteSource* of, uint64_t at) const {
+    return source.get() == of && at >= position && at < position + bytes.size();
+  }
+};
+
 // What follows from a frame: the connection closes, goes on, or holds back what comes next until
 // everything so far is answered.
 enum class FrameFate { kClose, kGoOn, kHold };
@@ -29,6 +39,8 @@ enum class FrameFate { kClose, kGoOn, kHold };
 class Connection : public ReplySink, public std::enable_shared_from_this<Connection> {
  public:
   static constexpr size_t kInFlightMax = 64;
+  static constexpr size_t kColdChunkSize = 1 << 20;
+  static constexpr size_t kSendRoomMin = 64 * 1024;
 
   // Called for each complete frame (without its length).
   using FrameHandler =
@@ -74,6 +86,7 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   void mark_done(uint64_t slot, std::optional<protocol::Writer> frame);
   void flush();
   bool send_some(bool& blocked);
+  void fetch_cold(const protocol::Piece& piece);
 
   asio::ip::tcp::socket socket_;
   Shard& shard_;
@@ -100,6 +113,9 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   uint64_t first_slot_ = 0;
   std::deque<Outgoing> out_;
   bool waiting_writable_ = false;
+  bool waiting_disk_ = false;
+  Chunk chunk_;
+  size_t send_room_ = Shard::kWriteScratchSize;
   bool flushing_ = false;
 };
 

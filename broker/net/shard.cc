@@ -7,8 +7,8 @@ namespace klamm::broker {
 
 thread_local const Shard* Shard::current_ = nullptr;
 
-Shard::Shard(Timers& timers, const storage::Clock& clock)
-    : timers_(timers), clock_(clock), read_scratch_(kReadScratchSize) {
+Shard::Shard(Timers& timers, const storage::Clock& clock, storage::Background& background)
+    : timers_(timers), clock_(clock), background_(background), read_scratch_(kReadScratchSize) {
   timers_.on_earlier([this] { arm(); });
   arm();
 }

@@ -21,7 +21,7 @@ class Shard : public ReplyRoute {
   static constexpr size_t kWriteScratchSize = 1 << 20;
   static constexpr size_t kReadScratchSize = 64 * 1024;
 
-  Shard(Timers& timers, const storage::Clock& clock);
+  Shard(Timers& timers, const storage::Clock& clock, storage::Background& background);
 
   // Serves until stop is called.
   void run();
@@ -31,6 +31,7 @@ class Shard : public ReplyRoute {
 
   asio::io_context& io() { return io_; }
   const storage::Clock& clock() const { return clock_; }
+  storage::Background& background() { return background_; }
   uint8_t* read_scratch() { return read_scratch_.data(); }
   // Taken on first use; an idle broker does without.
   uint8_t* write_scratch();
@@ -43,6 +44,7 @@ class Shard : public ReplyRoute {
   asio::io_context io_{1};
   Timers& timers_;
   const storage::Clock& clock_;
+  storage::Background& background_;
   asio::steady_timer timer_{io_};
   std::vector<uint8_t> read_scratch_;
   std::unique_ptr<uint8_t[]> write_scratch_;

@@ -57,7 +57,7 @@ def also_after_a_kill_of_either():
 
 def tool(main_class, *args):
     libs = broker_module.LIBS
-    return subprocess.run(["java", "-cp", f"{libs.parent}/tools-libs/*:{libs}/*", main_class, *args], capture_output=True, text=True, timeout=120)
+    return subprocess.run(["java", "-cp", f"{libs.parent}/tools-libs/*:{libs}/*:{libs.parent}/classes", main_class, *args], capture_output=True, text=True, timeout=120)
 
 
 def dump(*files):
@@ -97,6 +97,73 @@ def what_klamm_wrote_and_compacted_is_clean_to_the_stock_dump_log_and_to_kafka()
     broker.kind = "klamm"
     broker.start()
     equal(read()[-1].split()[2], "after", "the last record, from Kafka")
+    broker.kill()
+
+
+def committed(broker):
+    return kcat(broker, "-C", "-t", "x", "-X", "isolation.level=read_committed", "-e", "-q").split()
+
+
+@test
+def transactions_of_kafka_under_klamm_and_back():
+    rounds = 20
+    broker = Broker("kafka")
+    broker.start()
+    equal(tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.address, "--create", "--topic", "x",
+               "--config", "segment.bytes=1048576", "--config", "index.interval.bytes=500").returncode, 0)
+    written = tool("klamm.interop.Transactions", broker.address, "x", str(rounds))
+    equal(written.returncode, 0, written.stderr[-500:])
+    expected = [f"committed-{r}-{i}" for r in range(rounds) for i in range(5)]
+    equal(committed(broker), expected, "under Kafka")
+    folder = pathlib.Path(broker.folder) / "data/x-0"
+    before = [p.read_bytes() for p in sorted(folder.glob("*.txnindex"))]
+    for how, kind in (("stop", "klamm"), ("kill", "klamm"), ("stop", "kafka"), ("kill", "klamm"), ("stop", "kafka")):
+        getattr(broker, how)()
+        broker.kind = kind
+        broker.start()
+        equal(committed(broker), expected, f"under {kind} after {how}")
+        # What is behind the open transaction is not stable.
+        kcat(broker, "-P", "-t", "x", "-p", "0", input="plain\n")
+        equal(committed(broker), expected, f"under {kind}, with a record behind the open transaction")
+    broker.kill()
+    equal([p.read_bytes() for p in sorted(folder.glob("*.txnindex"))], before, "the index of aborted transactions")
+
+
+@test
+def a_topic_moves_between_directories_under_load_and_between_brokers():
+    partitions, topic = 3, "m"
+    broker = Broker("klamm", dirs=("data", "other"))
+    broker.start()
+    equal(tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.address, "--create", "--topic", topic, "--partitions", str(partitions),
+               "--config", "segment.bytes=1048576").returncode, 0)
+    written = [f"{i}-{random.randbytes(60).hex()}" for i in range(30000)]
+    kcat(broker, "-P", "-t", topic, input="\n".join(written))
+
+    def read():
+        return sorted(kcat(broker, "-C", "-t", topic, "-e", "-q").split())
+
+    def folders(name):
+        return sorted(p.name for p in (pathlib.Path(broker.folder) / name).glob(topic + "-*") if not p.name.endswith("-delete"))
+    for kind, target in (("klamm", "other"), ("kafka", "data"), ("klamm", "other")):
+        broker.stop()
+        broker.kind = kind
+        broker.start()
+        more = [f"{kind}-{len(written) + i}" for i in range(20000)]
+        load = subprocess.Popen(["kcat", "-b", broker.address, "-P", "-t", topic], stdin=subprocess.PIPE, text=True)
+        load.stdin.write("\n".join(more[:10000]) + "\n")
+        load.stdin.flush()
+        moved = tool("klamm.interop.MoveLogs", broker.address, topic, str(partitions), f"{broker.folder}/{target}")
+        equal(moved.stdout.strip(), str(list(range(partitions))), f"the move under {kind}: {moved.stderr[-500:]}")
+        load.stdin.write("\n".join(more[10000:]) + "\n")
+        load.stdin.close()
+        equal(load.wait(), 0)
+        written += more
+        equal(read(), sorted(written), f"after the move to {target} under {kind}")
+        equal(folders(target), [f"{topic}-{p}" for p in range(partitions)])
+    broker.kill()
+    broker.kind = "kafka"
+    broker.start()
+    equal(read(), sorted(written), "under Kafka after a kill")
     broker.kill()
 
 

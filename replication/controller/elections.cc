@@ -29,34 +29,6 @@ bool may_lead(const PartitionImage& partition, int32_t broker) {
 
 }  // namespace
 
-bool is_online(const PartitionImage& partition, int32_t broker, const Directories& online) {
-  const auto replica = std::find(partition.replicas.begin(), partition.replicas.end(), broker);
-  const auto place = static_cast<size_t>(replica - partition.replicas.begin());
-  if (place >= partition.directories.size()) {
-    return true;
-  }
-  const Uuid& directory = partition.directories[place];
-  return !is_directory(directory) || online.contains(directory);
-}
-
-std::vector<Bytes> take_offline(const MetadataImage& image, int32_t broker,
-                                const Directories& online) {
-  std::vector<Bytes> records;
-  for (const auto& [name, topic] : image.topics->by_name) {
-    for (const auto& [index, partition] : topic->partitions) {
-      if (partition.leader != broker || is_online(partition, broker, online)) {
-        continue;
-      }
-      protocol::PartitionChangeRecord change;
-      change.partition_id = index;
-      change.topic_id = topic->id;
-      change.leader = kNoLeader;
-      records.push_back(to_record(change, kRecordVersion));
-    }
-  }
-  return records;
-}
-
 std::vector<Bytes> elect_for(const MetadataImage& image, int32_t broker,
                              const Directories& online) {
   std::vector<Bytes> records;

@@ -70,3 +70,19 @@ TEST_CASE("a failed directory takes the leader of its partitions, and only there
   partition.directories = {Uuid{}};  // not assigned yet
   CHECK(take_offline(with_partition(partition), 1, {here}).empty());
 }
+
+TEST_CASE("a moved replica is assigned to its new directory, once") {
+  const Uuid old_home{1, 1};
+  const Uuid new_home{2, 2};
+  const auto image = with_partition(
+      {.replicas = {3, 1}, .isr = {1}, .directories = {{9, 9}, old_home}, .leader = 1});
+  const auto records = assign_directory(image, 1, "t", 0, new_home);
+  REQUIRE(records.size() == 1);
+  Delta delta(image);
+  REQUIRE(delta.apply(records.front(), 1, 1));
+  const auto after = delta.build();
+  CHECK(after->partition("t", 0)->directories == std::vector<Uuid>{{9, 9}, new_home});
+  CHECK(after->partition("t", 0)->leader == 1);
+  CHECK(assign_directory(*after, 1, "t", 0, new_home).empty());
+  CHECK(assign_directory(*after, 7, "t", 0, new_home).empty());
+}

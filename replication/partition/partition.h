@@ -1,7 +1,7 @@
 #pragma once
 // A partition of which this node is the leader: the log, the leader epoch and the high watermark,
-// and those who wait for the high watermark to move. With flush.messages it moves once the log is on
-// the medium; what is appended while a flush is under way waits for the next one together.
+// and those who wait for the high watermark to move. With flush.messages it moves once the log is
+// on the medium; what is appended while a flush is under way waits for the next one together.
 #include <deque>
 #include <functional>
 #include <memory>
@@ -27,10 +27,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   Partition(storage::TopicPartition id, Uuid topic_id, std::unique_ptr<storage::Log> log,
             storage::Background& background)
-      : id_(std::move(id)),
-        topic_id_(topic_id),
-        log_(std::move(log)),
-        background_(background) {
+      : id_(std::move(id)), topic_id_(topic_id), log_(std::move(log)), background_(background) {
     high_watermark_ = log_->end_offset();
   }
 
@@ -60,6 +57,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void when_committed(int64_t end, Committed callback);
   // Brings to the medium in the background what is due (Log::flush_is_due).
   void flush_if_due(int64_t now_ms);
+  bool is_flushing() const { return flushing_; }
+  // Goes on with another log of the same content. Not while one is being flushed.
+  void replace_log(std::unique_ptr<storage::Log> log) {
+    log_ = std::move(log);
+    log_->begin_epoch(leader_epoch_);
+  }
   // The partition is served here no longer: those who wait are told `why`.
   void shut_down(ErrorCode why);
   // Adds a watcher; it is dropped when told.

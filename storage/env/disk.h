@@ -56,6 +56,12 @@ class Disk {
   // Names of the entries, sorted; directories end with '/'.
   virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;
   virtual Result<uint64_t> size_of(const std::string& path) = 0;  // of a file
+  // Of the file system that `path` lies on, in bytes.
+  struct Space {
+    int64_t total = -1;
+    int64_t usable = -1;
+  };
+  virtual Result<Space> space(const std::string& path) = 0;
   virtual bool exists(const std::string& path) = 0;
   // Entries created, renamed or removed in `folder` are on the medium when this returns.
   virtual Result<> sync_dir(const std::string& folder) = 0;

@@ -1,8 +1,8 @@
 #pragma once
-// One log directory's view of a disk. The first error that is not want of space, of open files or of
-// a name ends its service for good: from then on every call fails. So nobody can repeat a sync whose
-// pages the kernel has already given up and believe its success, and no caller can forget to report
-// the error. Calls may come from any thread.
+// One log directory's view of a disk. The first error that is not want of space, of open files or
+// of a name ends its service for good: from then on every call fails. So nobody can repeat a sync
+// whose pages the kernel has already given up and believe its success, and no caller can forget to
+// report the error. Calls may come from any thread.
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -27,6 +27,7 @@ class GuardedDisk : public Disk {
   Result<> make_dirs(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& folder) override;
   Result<uint64_t> size_of(const std::string& path) override;
+  Result<Space> space(const std::string& path) override { return disk_.space(path); }
   bool exists(const std::string& path) override { return disk_.exists(path); }
   Result<> sync_dir(const std::string& folder) override;
   // A lock that another process holds is no failure of the disk.

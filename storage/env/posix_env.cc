@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -43,6 +44,19 @@ class PosixFile : public File {
       done += got > 0 ? static_cast<size_t>(got) : 0;
     }
     return done;
+  }
+
+  Result<std::optional<size_t>> read_cached(uint64_t position,
+                                            std::span<uint8_t> into) const override {
+    const iovec vector{into.data(), into.size()};
+    const ssize_t got = ::preadv2(fd_, &vector, 1, static_cast<off_t>(position), RWF_NOWAIT);
+    if (got >= 0) {
+      return static_cast<size_t>(got);
+    }
+    if (errno == EAGAIN) {
+      return std::nullopt;
+    }
+    return File::read_cached(position, into);  // a file system that cannot tell
   }
 
   Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {
@@ -153,14 +167,14 @@ class PosixDisk : public Disk {
     std::error_code error;
     std::filesystem::remove_all(path, error);
     return error ? fail(ErrorCode::kKafkaStorageError, "remove " + path + ": " + error.message(),
-                         error.value())
+                        error.value())
                  : Result<>();
   }
   Result<> make_dirs(const std::string& path) override {
     std::error_code error;
     std::filesystem::create_directories(path, error);
     return error ? fail(ErrorCode::kKafkaStorageError, "create " + path + ": " + error.message(),
-                         error.value())
+                        error.value())
                  : Result<>();
   }
   Result<std::vector<std::string>> list(const std::string& folder) override {
@@ -182,6 +196,16 @@ class PosixDisk : public Disk {
       return system_error("stat " + path);
     }
     return static_cast<uint64_t>(status.st_size);
+  }
+  Result<Space> space(const std::string& path) override {
+    struct statvfs status{};
+    if (::statvfs(path.c_str(), &status) != 0) {
+      return system_error("statvfs " + path);
+    }
+    const auto bytes = [&](uint64_t blocks) {
+      return static_cast<int64_t>(blocks * status.f_frsize);
+    };
+    return Space{bytes(status.f_blocks), bytes(status.f_bavail)};
   }
   bool exists(const std::string& path) override { return ::access(path.c_str(), F_OK) == 0; }
   Result<> sync_dir(const std::string& folder) override {

@@ -3,12 +3,15 @@
 //
 // Fault model:
 //  - A killed process loses nothing: what write_at returned for is there (the page cache survives).
-//  - A power cut loses unsynced writes. Each write since the last sync() of its file survives whole,
+//  - A power cut loses unsynced writes. Each write since the last sync() of its file survives
+//  whole,
 //    in part (torn at any byte) or not at all, independently of the others, so later writes may
 //    survive earlier ones. A size change survives only as far as a surviving write reaches.
-//  - Names created, renamed or removed since the last sync_dir() of their folder are kept or lost by
+//  - Names created, renamed or removed since the last sync_dir() of their folder are kept or lost
+//  by
 //    a power cut each on its own; a rename moves its name whole.
-//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with nothing
+//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with
+//  nothing
 //    or (for a write: a short one) a part of its effect.
 //  - A full disk (set_capacity) fails what needs more room, with a part of a write done.
 //  - A medium that lies (lie_about_syncs) reports a sync that it has not done.
@@ -35,6 +38,9 @@ class SimDisk : public Disk {
   Result<> make_dirs(const std::string& path) override;
   Result<std::vector<std::string>> list(const std::string& folder) override;
   Result<uint64_t> size_of(const std::string& path) override;
+  Result<Space> space(const std::string&) override {
+    return Space{static_cast<int64_t>(capacity_ / 2), static_cast<int64_t>(capacity_ / 2 - used())};
+  }
   bool exists(const std::string& path) override;
   Result<> sync_dir(const std::string& folder) override;
   Result<std::unique_ptr<DiskLock>> lock(const std::string& path) override;

@@ -1,0 +1,139 @@
+#include "broker/log_mover.h"
+
+#include <spdlog/spdlog.h>
+
+namespace klamm::broker {
+
+using storage::LogDir;
+using storage::TopicPartition;
+
+namespace {
+
+constexpr uint64_t kSliceBytes = 1 << 20;
+constexpr int64_t kPauseMs = 1;
+
+}  // namespace
+
+void LogMover::after(int64_t wait_ms, void (LogMover::*what)()) {
+  timers_.at(clock_.monotonic_ms() + wait_ms, [this, what] { (this->*what)(); });
+}
+
+Result<> LogMover::move(const TopicPartition& id, LogDir& to) {
+  TRY(Partition* const partition, replicas_.find(id.topic, id.partition));
+  (void)partition;
+  if (to.is_offline()) {
+    return fail(ErrorCode::kKafkaStorageError, "the log directory " + to.path() + " is offline");
+  }
+  const auto known = moves_.find(id);
+  if (known != moves_.end() && known->second.to == &to) {
+    return {};
+  }
+  if (known != moves_.end()) {
+    give_up(known);
+  }
+  return replicas_.home(id) == &to ? Result<>() : begin(id, to, to.future_folder(id, random_));
+}
+
+void LogMover::resume_all() {
+  for (auto& [id, where] : std::exchange(pending_, {})) {
+    if (const auto begun = begin(id, *where.first, where.second); !begun) {
+      spdlog::error("cannot go on moving {}: {}", id.directory(), begun.error().why);
+    }
+  }
+}
+
+Result<> LogMover::begin(const TopicPartition& id, LogDir& to, std::string folder) {
+  TRY(Partition* const partition, replicas_.find(id.topic, id.partition));
+  TRY(auto copy,
+      storage::LogMove::begin(to.disk(), std::move(folder), partition->log(), clock_.wall_ms()));
+  spdlog::info("moving {} to {}", id.directory(), to.path());
+  moves_[id] = {&to, std::move(copy), std::make_shared<bool>(false)};
+  if (!running_) {
+    running_ = true;
+    after(kPauseMs, &LogMover::go_on);
+  }
+  return {};
+}
+
+void LogMover::go_on() {
+  for (auto it = moves_.begin(); it != moves_.end();) {
+    const auto current = it++;
+    const auto done = advance(current->first, current->second);
+    if (!done) {
+      spdlog::error("cannot move {}: {}", current->first.directory(), done.error().why);
+      give_up(current);
+    } else if (*done) {
+      moves_.erase(current);
+    }
+  }
+  running_ = !moves_.empty();
+  if (running_) {
+    after(kPauseMs, &LogMover::go_on);
+  }
+}
+
+// True when the move is over.
+Result<bool> LogMover::advance(const TopicPartition& id, Move& move) {
+  if (*move.flushing) {
+    return false;
+  }
+  TRY(Partition* const partition, replicas_.find(id.topic, id.partition));
+  TRY(const bool caught_up, move.copy->step(partition->log(), kSliceBytes, clock_.wall_ms()));
+  if (!caught_up || partition->is_flushing()) {
+    return false;
+  }
+  storage::Log& copy = move.copy->copy();
+  if (copy.end_offset() - copy.recovery_point() == 0) {
+    return finish(id, move, *partition);
+  }
+  // Most of the copy reaches the medium while the original goes on.
+  TRY(auto begun, copy.begin_flush(clock_.wall_ms()));
+  const auto flush = std::make_shared<storage::LogFlush>(std::move(begun));
+  *move.flushing = true;
+  background_.run([flush] { return flush->run(); },
+                  [this, id, flush, flushing = move.flushing](const Result<>& outcome) {
+                    *flushing = false;
+                    const auto known = moves_.find(id);
+                    if (known == moves_.end() || known->second.flushing != flushing) {
+                      return;
+                    }
+                    known->second.copy->copy().finish_flush(std::move(*flush), outcome);
+                    if (!outcome) {
+                      spdlog::error("cannot move {}: {}", id.directory(), outcome.error().why);
+                      give_up(known);
+                    }
+                  });
+  return false;
+}
+
+Result<bool> LogMover::finish(const TopicPartition& id, Move& move, Partition& partition) {
+  TRY_VOID(replicas_.take_over(partition, move.copy->take(), *move.to));
+  spdlog::info("moved {} to {}", id.directory(), move.to->path());
+  moved_(id, move.to->directory_id());
+  return true;
+}
+
+void LogMover::give_up(Moves::iterator move) {
+  LogDir* const dir = move->second.to;
+  if (move->second.copy != nullptr && move->second.copy->is_whole()) {
+    background_.run(
+        [dir, folder = move->second.copy->copy().folder()] {
+          return dir->disk().remove_tree(folder);
+        },
+        [](const Result<>&) {});
+  }
+  moves_.erase(move);
+}
+
+std::optional<LogMover::Copy> LogMover::copy_of(const TopicPartition& id) {
+  const auto known = moves_.find(id);
+  const auto partition = replicas_.find(id.topic, id.partition);
+  if (known == moves_.end() || !partition) {
+    return std::nullopt;
+  }
+  storage::LogMove& copy = *known->second.copy;
+  return Copy{known->second.to, static_cast<int64_t>(copy.copy().size()),
+              copy.lag((*partition)->log())};
+}
+
+}  // namespace klamm::broker
