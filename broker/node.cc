@@ -242,16 +242,24 @@ replication::TopicDefaults Node::topic_defaults() const {
   replication::TopicDefaults defaults;
   defaults.partitions = static_cast<int32_t>(config_.number("num.partitions"));
   defaults.replication_factor = static_cast<int16_t>(config_.number("default.replication.factor"));
-  defaults.directory = [this](int32_t) { return directory_for_new(); };
+  // Each new partition goes to the directory that has the fewest by then.
+  defaults.directory = [this, load = directory_load()](int32_t) mutable {
+    const auto least = std::min_element(dirs_.begin(), dirs_.end(), [&](auto& a, auto& b) {
+      return std::pair(a->is_offline(), load[a->directory_id()]) <
+             std::pair(b->is_offline(), load[b->directory_id()]);
+    });
+    ++load[(*least)->directory_id()];
+    return (*least)->directory_id();
+  };
   return defaults;
 }
 
-// The directory with the fewest partitions.
-Uuid Node::directory_for_new() const {
-  if (dirs_.size() == 1) {
-    return dirs_.front()->directory_id();
-  }
+// How many partitions each directory holds.
+std::map<Uuid, size_t> Node::directory_load() const {
   std::map<Uuid, size_t> load;
+  if (dirs_.size() == 1) {
+    return load;  // there is no choice
+  }
   for (const auto& [name, topic] : image()->topics->by_name) {
     for (const auto& [index, partition] : topic->partitions) {
       for (const Uuid& directory : partition.directories) {
@@ -259,12 +267,7 @@ Uuid Node::directory_for_new() const {
       }
     }
   }
-  const auto least =
-      std::min_element(dirs_.begin(), dirs_.end(), [&](const auto& a, const auto& b) {
-        return std::pair(a->is_offline(), load[a->directory_id()]) <
-               std::pair(b->is_offline(), load[b->directory_id()]);
-      });
-  return (*least)->directory_id();
+  return load;
 }
 
 Result<replication::TopicChange> Node::create_topic(const replication::NewTopic& topic,

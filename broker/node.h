@@ -67,7 +67,7 @@ class Node {
   Result<> register_node();
   replication::Directories online_dirs() const;
   void on_dir_failure(const storage::LogDir& dir, const Error& error);
-  Uuid directory_for_new() const;
+  std::map<Uuid, size_t> directory_load() const;
   void publish(const ImagePtr& image);
   Result<> store(const std::vector<DirOffsets>& of_shards);
 

@@ -8,8 +8,8 @@ namespace klamm::storage {
 
 class SimFile : public File {
  public:
-  SimFile(SimDisk& disk, std::shared_ptr<SimDisk::Inode> inode)
-      : disk_(disk), inode_(std::move(inode)) {}
+  SimFile(SimDisk& disk, std::shared_ptr<SimDisk::Inode> inode, std::string path)
+      : disk_(disk), inode_(std::move(inode)), path_(std::move(path)) {}
 
   Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const override {
     const auto& content = inode_->content;
@@ -25,7 +25,7 @@ class SimFile : public File {
     for (const auto part : parts) {
       write.bytes.insert(write.bytes.end(), part.begin(), part.end());
     }
-    auto allowed = disk_.change("write");
+    auto allowed = disk_.change("write", path_);
     const uint64_t end = position + write.bytes.size();
     if (allowed && end > inode_->content.size() &&
         disk_.used() + end - inode_->content.size() > disk_.capacity_) {
@@ -39,14 +39,14 @@ class SimFile : public File {
     return allowed;
   }
   Result<> truncate(uint64_t size) override {
-    TRY_VOID(disk_.change("truncate"));
+    TRY_VOID(disk_.change("truncate", path_));
     SimDisk::Write write{size, {}, true};
     SimDisk::apply(inode_->content, write);
     inode_->unsynced.push_back(std::move(write));
     return {};
   }
   Result<> sync() override {
-    TRY_VOID(disk_.change("sync"));
+    TRY_VOID(disk_.change("sync", path_));
     if (disk_.lies_) {
       return {};
     }
@@ -60,6 +60,7 @@ class SimFile : public File {
  private:
   SimDisk& disk_;
   std::shared_ptr<SimDisk::Inode> inode_;
+  std::string path_;
 };
 
 void SimDisk::apply(std::vector<uint8_t>& content, const Write& write) {
@@ -75,8 +76,11 @@ void SimDisk::apply(std::vector<uint8_t>& content, const Write& write) {
             content.begin() + static_cast<ptrdiff_t>(write.position));
 }
 
-Result<> SimDisk::change(const char* what) {
+Result<> SimDisk::change(const char* what, const std::string& path) {
   ++changes_;
+  if (!broken_.empty() && path.starts_with(broken_ + "/")) {
+    return fail(ErrorCode::kKafkaStorageError, std::string("simulated failure of ") + what, EIO);
+  }
   if (countdown_ > 0 && --countdown_ == 0) {
     return fail(ErrorCode::kKafkaStorageError, std::string("simulated failure of ") + what,
                 system_);
@@ -98,21 +102,21 @@ Result<std::shared_ptr<File>> SimDisk::open(const std::string& path, OpenMode mo
     if (mode == OpenMode::kRead || mode == OpenMode::kReadWrite) {
       return fail(ErrorCode::kUnknownServerError, "open " + path + ": no such file");
     }
-    TRY_VOID(change("create"));
+    TRY_VOID(change("create", path));
     if (used() >= capacity_) {
       return fail(ErrorCode::kKafkaStorageError, "create " + path + ": no space left", ENOSPC);
     }
     found = names_.emplace(path, std::make_shared<Inode>()).first;
   } else if (mode == OpenMode::kCreateTruncated) {
-    TRY_VOID(change("truncate"));
+    TRY_VOID(change("truncate", path));
     apply(found->second->content, {0, {}, true});
     found->second->unsynced.push_back({0, {}, true});
   }
-  return std::make_shared<SimFile>(*this, found->second);
+  return std::make_shared<SimFile>(*this, found->second, path);
 }
 
 Result<> SimDisk::rename(const std::string& from, const std::string& to) {
-  TRY_VOID(change("rename"));
+  TRY_VOID(change("rename", from));
   Names moved;
   for (auto it = names_.begin(); it != names_.end();) {
     if (it->first == from || it->first.starts_with(from + "/")) {
@@ -134,13 +138,13 @@ Result<> SimDisk::rename(const std::string& from, const std::string& to) {
 }
 
 Result<> SimDisk::remove(const std::string& path) {
-  TRY_VOID(change("remove"));
+  TRY_VOID(change("remove", path));
   names_.erase(path);
   return {};
 }
 
 Result<> SimDisk::remove_tree(const std::string& path) {
-  TRY_VOID(change("remove"));
+  TRY_VOID(change("remove", path));
   std::erase_if(names_, [&](const auto& entry) { return entry.first.starts_with(path + "/"); });
   std::erase_if(folders_, [&](const auto& entry) {
     return entry.first == path || entry.first.starts_with(path + "/");
@@ -186,7 +190,7 @@ bool SimDisk::exists(const std::string& path) {
 }
 
 Result<> SimDisk::sync_dir(const std::string& folder) {
-  TRY_VOID(change("sync of a folder"));
+  TRY_VOID(change("sync of a folder", folder + "/"));
   if (lies_) {
     return {};
   }
@@ -221,9 +225,8 @@ void SimDisk::keep_some_names() {
     if (names_.contains(path)) {
       continue;
     }
-    const bool was_renamed = std::any_of(names_.begin(), names_.end(), [&](const auto& entry) {
-      return entry.second == inode;
-    });
+    const bool was_renamed = std::any_of(names_.begin(), names_.end(),
+                                         [&](const auto& entry) { return entry.second == inode; });
     if (was_renamed ? moved.contains(inode.get()) : random_.next() % 2 == 0) {
       kept.erase(path);
     }

@@ -54,6 +54,8 @@ class SimDisk : public Disk {
   }
   // Bytes of all files together that there is room for.
   void set_capacity(uint64_t bytes) { capacity_ = bytes; }
+  // Every change below this folder fails with EIO; an empty name: none.
+  void fail_below(const std::string& folder) { broken_ = folder; }
   void lie_about_syncs(bool lies) { lies_ = lies; }
   // Changing calls so far.
   int changes() const { return changes_; }
@@ -74,7 +76,7 @@ class SimDisk : public Disk {
   };
   using Names = std::map<std::string, std::shared_ptr<Inode>>;
 
-  Result<> change(const char* what);
+  Result<> change(const char* what, const std::string& path);
   uint64_t used() const;
   void keep_some_names();
   static void apply(std::vector<uint8_t>& content, const Write& write);
@@ -87,6 +89,7 @@ class SimDisk : public Disk {
   int system_ = 0;
   uint64_t capacity_ = UINT64_MAX;
   bool lies_ = false;
+  std::string broken_;
   int changes_ = 0;
 };
 
