@@ -79,10 +79,16 @@ Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig c
   node->shard_count_ = count_shards(node->config_.number("klamm.shards"), environment.cores);
   TRY_VOID(node->open_dirs(cluster_id));
   const LogDir& metadata_dir = *node->dirs_.front();
+  const auto number = [&](const char* key) { return node->config_.number(key); };
   TRY(node->quorum_, replication::Quorum::open(node->dirs_.front()->disk(), environment.clock,
                                                {.folder = metadata_dir.path() + kMetadataFolder,
                                                 .node_id = node->config_.node_id(),
-                                                .clean = metadata_dir.was_clean()}));
+                                                .clean = metadata_dir.was_clean(),
+                                                .snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots"),
+                                                .snapshot_interval_ms = number("metadata.log.max.snapshot.interval.ms"),
+                                                .segment_bytes = number("metadata.log.segment.bytes"),
+                                                .retention_bytes = number("metadata.max.retention.bytes"),
+                                                .retention_ms = number("metadata.max.retention.ms")}));
   TRY_VOID(node->load_shards());
   node->quorum_->observe(
       [raw = node.get()](const ImagePtr&, const ImagePtr& now) { raw->publish(now); });

@@ -1,17 +1,22 @@
 #include "replication/metadata/delta.h"
 
+#include "protocol/generated/begin_transaction_record.h"
 #include "protocol/generated/broker_registration_change_record.h"
 #include "protocol/generated/config_record.h"
+#include "protocol/generated/end_transaction_record.h"
 #include "protocol/generated/feature_level_record.h"
 #include "protocol/generated/fence_broker_record.h"
+#include "protocol/generated/no_op_record.h"
 #include "protocol/generated/partition_change_record.h"
 #include "protocol/generated/partition_record.h"
 #include "protocol/generated/producer_ids_record.h"
 #include "protocol/generated/register_broker_record.h"
+#include "protocol/generated/register_controller_record.h"
 #include "protocol/generated/remove_topic_record.h"
 #include "protocol/generated/topic_record.h"
 #include "protocol/generated/unfence_broker_record.h"
 #include "protocol/generated/unregister_broker_record.h"
+#include "protocol/generated/unregister_controller_record.h"
 
 namespace klamm::replication {
 
@@ -120,6 +125,7 @@ Result<> Delta::apply(const Bytes& record, int64_t offset, int32_t epoch) {
   }
   image_.offset = offset;
   image_.epoch = epoch;
+  record_ = record;
   return dispatch(type, in, version);
 }
 
@@ -128,6 +134,7 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
     case RegisterBrokerRecord::kKey: {
       TRY(const auto record, decode<RegisterBrokerRecord>(in, version));
       image_.brokers[record.broker_id] = to_image(record);
+      image_.brokers[record.broker_id].registration = record_;
       return {};
     }
     case UnregisterBrokerRecord::kKey: {
@@ -146,6 +153,16 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
     case BrokerRegistrationChangeRecord::kKey: {
       TRY(const auto record, decode<BrokerRegistrationChangeRecord>(in, version));
       return record.fenced == 0 ? Result<>() : fence(record.broker_id, record.fenced > 0);
+    }
+    case RegisterControllerRecord::kKey: {
+      TRY(const auto record, decode<RegisterControllerRecord>(in, version));
+      image_.controllers[record.controller_id] = record_;
+      return {};
+    }
+    case UnregisterControllerRecord::kKey: {
+      TRY(const auto record, decode<UnregisterControllerRecord>(in, version));
+      image_.controllers.erase(record.controller_id);
+      return {};
     }
     case ConfigRecord::kKey: {
       TRY(const auto record, decode<ConfigRecord>(in, version));
@@ -218,7 +235,15 @@ Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
       change(topic->partitions[record.partition_id], record);
       return {};
     }
-    default: return {};
+    case NoOpRecord::kKey:
+    case BeginTransactionRecord::kKey:
+    case EndTransactionRecord::kKey: return {};
+    default: {
+      auto others = std::make_shared<std::vector<Bytes>>(*image_.others);
+      others->push_back(record_);
+      image_.others = std::move(others);
+      return {};
+    }
   }
 }
 

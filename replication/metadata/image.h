@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "protocol/base/bytes.h"
 #include "protocol/base/uuid.h"
 
 namespace klamm::replication {
@@ -57,6 +58,7 @@ struct BrokerImage {
   std::vector<BrokerEndpoint> endpoints;
   std::optional<std::string> rack;
   bool fenced = true;
+  protocol::Bytes registration;  // the record as it stands in the log
 };
 
 // Resource types of ConfigRecord and DescribeConfigs.
@@ -79,6 +81,10 @@ struct MetadataImage {
   std::map<int32_t, BrokerImage> brokers;
   std::map<std::string, int16_t> features;
   int64_t next_producer_id = 0;
+  std::map<int32_t, protocol::Bytes> controllers;  // their registrations
+  // Records that mean nothing to this node yet, in their order: a snapshot must not lose them.
+  std::shared_ptr<const std::vector<protocol::Bytes>> others =
+      std::make_shared<std::vector<protocol::Bytes>>();
 
   TopicPtr topic(const std::string& name) const;
   TopicPtr topic(const Uuid& id) const;

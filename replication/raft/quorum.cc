@@ -1,6 +1,8 @@
 #include "replication/raft/quorum.h"
 
+#include <algorithm>
 #include <charconv>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 
 #include "protocol/generated/begin_transaction_record.h"
@@ -13,6 +15,7 @@
 #include "protocol/generated/voters_record.h"
 #include "protocol/records/builder.h"
 #include "replication/metadata/features.h"
+#include "replication/metadata/snapshot.h"
 #include "storage/checkpoint.h"
 
 namespace klamm::replication {
@@ -25,7 +28,9 @@ constexpr const char* kQuorumState = "quorum-state";
 constexpr int16_t kLeaderChange = 2;
 constexpr int16_t kSnapshotHeader = 3;
 constexpr int16_t kSnapshotFooter = 4;
+constexpr int16_t kKRaftVersion = 5;
 constexpr int16_t kVoters = 6;
+constexpr size_t kSnapshotBatch = 500;  // records
 
 template <class R>
 Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t epoch,
@@ -102,8 +107,10 @@ Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage:
   storage::LogConfig config;
   config.retention_ms = -1;
   config.max_message_bytes = 8 << 20;
+  config.segment_bytes = options.segment_bytes;
   TRY(quorum->log_, storage::Log::open(disk, options.folder, config,
                                        {.clean = options.clean, .now_ms = clock.wall_ms()}));
+  quorum->last_snapshot_ms_ = clock.wall_ms();
   TRY_VOID(quorum->replay());
   TRY_VOID(quorum->elect());
   return quorum;
@@ -141,10 +148,12 @@ Result<> Quorum::replay() {
   if (newest.first > 0) {
     TRY_VOID(replay_snapshot(newest_name));
   }
+  snapshot_end_ = std::max<int64_t>(newest.first, 0);
   Delta delta(*image_);
   Result<> status;
-  TRY_VOID(log_->visit(std::max<int64_t>(newest.first, log_->start_offset()),
+  TRY_VOID(log_->visit(std::max<int64_t>(snapshot_end_, log_->start_offset()),
                        [&](const BatchView& batch) {
+                         bytes_since_snapshot_ += batch.size();
                          status = replay_batch(delta, batch);
                          return status.has_value();
                        }));
@@ -187,6 +196,12 @@ Result<> Quorum::replay_batch(Delta& delta, const BatchView& batch) {
 }
 
 Result<> Quorum::check_voters(const RecordView& record) {
+  if (record.key && record.key->size() >= 4 && record.value) {
+    const auto type = load<int16_t>(record.key->data() + 2);
+    if (type == kKRaftVersion || type == kVoters) {
+      voter_records_[type] = {Bytes::copy_of(*record.key), Bytes::copy_of(*record.value)};
+    }
+  }
   if (!record.key || record.key->size() < 4 || load<int16_t>(record.key->data() + 2) != kVoters ||
       !record.value) {
     return {};
@@ -262,7 +277,91 @@ Result<int64_t> Quorum::append(const std::vector<Bytes>& records) {
   if (observer_) {
     observer_(before, image_);
   }
+  for (const Bytes& record : records) {
+    bytes_since_snapshot_ += record.size();
+  }
+  if (snapshot_is_due(now)) {
+    // The records are committed whether or not there is room for a snapshot; the next one tries
+    // again.
+    (void)write_snapshot();
+  }
   return base;
+}
+
+bool Quorum::snapshot_is_due(int64_t now_ms) const {
+  return bytes_since_snapshot_ >= static_cast<uint64_t>(options_.snapshot_bytes) ||
+         now_ms - last_snapshot_ms_ >= options_.snapshot_interval_ms;
+}
+
+// Header, who votes, the image, footer (KIP-630).
+std::string Quorum::snapshot_content(int64_t now_ms) const {
+  std::string content;
+  int64_t offset = 0;
+  const auto add = [&](const Bytes& batch) {
+    content += batch.view();
+    offset = BatchView::parse(batch.span())->next_offset();
+  };
+  SnapshotHeaderRecord header;
+  header.last_contained_log_timestamp = now_ms;
+  add(control_batch(kSnapshotHeader, header, offset, epoch_, now_ms));
+  for (const auto& [type, record] : voter_records_) {
+    BatchBuilder builder({.base_offset = offset, .leader_epoch = epoch_, .control = true});
+    builder.add(now_ms, record.first.span(), record.second.span());
+    add(builder.build());
+  }
+  const std::vector<Bytes> records = to_records(*image_);
+  for (size_t i = 0; i < records.size(); i += kSnapshotBatch) {
+    const auto begin = records.begin() + static_cast<ptrdiff_t>(i);
+    const auto end = begin + static_cast<ptrdiff_t>(std::min(kSnapshotBatch, records.size() - i));
+    add(data_batch({begin, end}, offset, epoch_, now_ms));
+  }
+  add(control_batch(kSnapshotFooter, SnapshotFooterRecord{}, offset, epoch_, now_ms));
+  return content;
+}
+
+Result<> Quorum::write_snapshot() {
+  const int64_t now = clock_.wall_ms();
+  const int64_t end = end_offset();
+  char name[64];
+  std::snprintf(name, sizeof name, "%020lld-%010d.checkpoint", static_cast<long long>(end), epoch_);
+  TRY_VOID(disk_.replace_file(path(name), snapshot_content(now)));
+  snapshot_end_ = end;
+  bytes_since_snapshot_ = 0;
+  last_snapshot_ms_ = now;
+  return clean_up(now);
+}
+
+// The newest snapshot stays, and the log from the oldest that stays on; what is older goes when
+// everything together is too much or when it is too old.
+Result<> Quorum::clean_up(int64_t now_ms) {
+  struct Found {
+    std::pair<int64_t, int32_t> id;
+    std::string name;
+    uint64_t size;
+  };
+  std::vector<Found> snapshots;
+  uint64_t total = log_->size();
+  TRY(const auto names, disk_.list(options_.folder));
+  for (const auto& name : names) {
+    if (const auto id = parse_snapshot_name(name)) {
+      TRY(const uint64_t size, disk_.size_of(path(name)));
+      snapshots.push_back({*id, name, size});
+      total += size;
+    }
+  }
+  std::sort(snapshots.begin(), snapshots.end(),
+            [](const Found& a, const Found& b) { return a.id < b.id; });
+  for (size_t i = 0; i + 1 < snapshots.size(); ++i) {
+    TRY(const auto kept, log_->find_timestamp(now_ms - options_.retention_ms));
+    const bool is_old = kept.offset < 0 || snapshots[i + 1].id.first <= kept.offset;
+    if (total <= static_cast<uint64_t>(options_.retention_bytes) && !is_old) {
+      break;
+    }
+    TRY_VOID(log_->advance_start(snapshots[i + 1].id.first, now_ms));
+    TRY_VOID(disk_.remove(path(snapshots[i].name)));
+    total -= snapshots[i].size;
+  }
+  return log_->housekeep(end_offset(), now_ms, INT64_MAX / 2);
 }
 
 }  // namespace klamm::replication

@@ -3,6 +3,7 @@
 // snapshots, and the image that replaying it gives. Every start is an election that this node wins;
 // every append is committed once it is on the medium. Blocking; called by one shard.
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,13 @@ struct QuorumOptions {
   std::string folder;  // .../__cluster_metadata-0
   int32_t node_id = 1;
   bool clean = false;  // the directory was closed cleanly
+  // A snapshot is written once as many bytes of records have come since the last one, or after as
+  // long when there are any (metadata.log.max...); what is behind the newest goes as retention says.
+  int64_t snapshot_bytes = 20 << 20;
+  int64_t snapshot_interval_ms = 3'600'000;
+  int64_t segment_bytes = 1 << 30;
+  int64_t retention_bytes = 100 << 20;
+  int64_t retention_ms = 604'800'000;
 };
 
 class Quorum {
@@ -41,6 +49,10 @@ class Quorum {
   void observe(std::function<void(const ImagePtr& before, const ImagePtr& now)> observer) {
     observer_ = std::move(observer);
   }
+  // Writes a snapshot of what is committed, and lets go of what it makes needless.
+  Result<> write_snapshot();
+  // The offset behind the last record of the newest snapshot, 0 for none.
+  int64_t snapshot_end() const { return snapshot_end_; }
   Result<> close() { return log_->close(); }
 
  private:
@@ -53,6 +65,9 @@ class Quorum {
   Result<> replay_batch(Delta& delta, const protocol::BatchView& batch);
   Result<> check_voters(const protocol::RecordView& record);
   Result<> append_leader_change();
+  bool snapshot_is_due(int64_t now_ms) const;
+  std::string snapshot_content(int64_t now_ms) const;
+  Result<> clean_up(int64_t now_ms);
   std::string path(const std::string& name) const { return options_.folder + "/" + name; }
 
   storage::Disk& disk_;
@@ -61,6 +76,11 @@ class Quorum {
   std::unique_ptr<storage::Log> log_;
   ImagePtr image_ = std::make_shared<MetadataImage>();
   int32_t epoch_ = 0;
+  int64_t snapshot_end_ = 0;
+  uint64_t bytes_since_snapshot_ = 0;
+  int64_t last_snapshot_ms_ = 0;
+  // The newest control records that say who votes, by type; a snapshot carries them.
+  std::map<int16_t, std::pair<Bytes, Bytes>> voter_records_;
   std::function<void(const ImagePtr&, const ImagePtr&)> observer_;
 };
 

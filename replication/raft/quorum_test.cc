@@ -2,7 +2,12 @@
 
 #include <catch2/catch.hpp>
 
+#include "protocol/generated/access_control_entry_record.h"
+#include "protocol/generated/config_record.h"
+#include "protocol/generated/partition_record.h"
+#include "protocol/generated/remove_topic_record.h"
 #include "protocol/generated/topic_record.h"
+#include "replication/metadata/snapshot.h"
 #include "storage/env/sim_disk.h"
 
 using namespace klamm;
@@ -85,4 +90,58 @@ TEST_CASE("a record that does not apply changes nothing") {
   CHECK_FALSE(quorum->append({topic("a", 1), Bytes::copy_of("\x01")}).has_value());
   CHECK(quorum->end_offset() == end);
   CHECK(quorum->image()->topic("a") == nullptr);
+}
+
+TEST_CASE("a snapshot holds everything, a restart begins with it, and the log behind it goes") {
+  storage::SimDisk disk;
+  storage::SimClock clock;
+  QuorumOptions options{.folder = "/d/__cluster_metadata-0", .node_id = 1};
+  options.snapshot_bytes = 2000;
+  options.segment_bytes = 2000;
+  options.retention_bytes = 3000;
+  const auto settings = [](const std::string& topic) {
+    protocol::ConfigRecord config;
+    config.resource_type = static_cast<int8_t>(ConfigResource::kTopic);
+    config.resource_name = topic;
+    config.name = "retention.ms";
+    config.value = "1";
+    return to_record(config, 0);
+  };
+  // Nothing of what this node makes; a snapshot must carry it all the same.
+  protocol::AccessControlEntryRecord acl;
+  acl.principal = "User:a";
+  std::vector<Bytes> before;
+  {
+    auto quorum = Quorum::open(disk, clock, options);
+    REQUIRE(quorum);
+    REQUIRE((*quorum)->append({to_record(acl, 0)}));
+    for (uint64_t i = 0; i < 60; ++i) {
+      protocol::TopicRecord topic;
+      topic.name = "t" + std::to_string(i);
+      topic.topic_id = {1, i + 1};
+      protocol::PartitionRecord partition;
+      partition.topic_id = topic.topic_id;
+      partition.replicas = partition.isr = {1};
+      partition.leader = 1;
+      partition.directories = {Uuid{4, 4}};
+      REQUIRE((*quorum)->append({to_record(topic, 0), to_record(partition, 2), settings(topic.name)}));
+      if (i % 3 == 0) {
+        protocol::RemoveTopicRecord remove;
+        remove.topic_id = topic.topic_id;
+        REQUIRE((*quorum)->append({to_record(remove, 0)}));
+      }
+    }
+    CHECK((*quorum)->snapshot_end() > 0);
+    before = to_records(*(*quorum)->image());
+  }
+  CHECK_FALSE(disk.exists("/d/__cluster_metadata-0/00000000000000000000.log"));
+  const bool cut = GENERATE(false, true);
+  if (cut) {
+    disk.cut_power();
+  }
+  auto quorum = Quorum::open(disk, clock, options);
+  REQUIRE(quorum);
+  CHECK(to_records(*(*quorum)->image()) == before);
+  CHECK((*quorum)->image()->others->size() == 1);
+  CHECK((*quorum)->snapshot_end() > 0);
 }
