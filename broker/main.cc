@@ -9,6 +9,7 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
 #include <atomic>
 #include <cstdlib>
 #include <iostream>
@@ -134,6 +135,8 @@ class Loops {
     }
     node_.start_background();
     listeners_.start();
+    asio::steady_timer trim_timer(shards_.front()->io());
+    trim_memory(trim_timer);
     std::vector<std::thread> threads;
     for (size_t i = 1; i < shards_.size(); ++i) {
       threads.emplace_back([shard = shards_[i].get()] { shard->run(); });
@@ -152,6 +155,16 @@ class Loops {
   }
 
  private:
+  static void trim_memory(asio::steady_timer& timer) {
+    constexpr auto kPeriod = std::chrono::seconds(10);
+    timer.expires_after(kPeriod);
+    timer.async_wait([&timer](const asio::error_code& error) {
+      if (!error) {
+        ::malloc_trim(0);
+        trim_memory(timer);
+      }
+    });
+  }
   void stop() {
     listeners_.stop();
     for (size_t i = 0; i < shards_.size(); ++i) {
@@ -206,9 +219,10 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Large frames come and go; handing their memory back at once keeps the broker small.
-  mallopt(M_MMAP_THRESHOLD, 1 << 20);
-  mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  // Frames of up to some MB come and go by the thousand: a mapping for each would cost more than all
+  // the rest. What a burst leaves behind is handed back a little later (Loops::trim_memory).
+  mallopt(M_MMAP_THRESHOLD, 8 << 20);
+  mallopt(M_TRIM_THRESHOLD, 32 << 20);
   CLI::App app("klamm: Apache Kafka's broker as one small native binary", "klamm");
   std::string file;
   std::vector<std::string> overrides;

@@ -214,16 +214,17 @@ void Node::publish(const ImagePtr& image) {
 
 Result<> Node::register_node() {
   const Uuid incarnation = storage::new_uuid(environment_.random);
-  TRY_VOID(commit({to_record(
-      controller_registration(config_.node_id(), storage::new_uuid(environment_.random)), 0)}));
-  // A broker's epoch is the offset of its registration.
-  broker_epoch_ = quorum_->end_offset();
+  // A broker's epoch is the offset of its registration, which is the second of these records.
+  broker_epoch_ = quorum_->end_offset() + 1;
   BrokerRegistrationChangeRecord unfence;
   unfence.broker_id = config_.node_id();
   unfence.broker_epoch = broker_epoch_;
   unfence.fenced = kUnfence;
-  TRY_VOID(commit({to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4)}));
-  TRY_VOID(commit({to_record(unfence, 3)}));
+  TRY_VOID(commit({to_record(controller_registration(config_.node_id(),
+                                                     storage::new_uuid(environment_.random)),
+                             0),
+                   to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4),
+                   to_record(unfence, 3)}));
   TRY_VOID(commit(replication::take_offline(*image(), config_.node_id(), online_dirs())));
   return commit(replication::elect_for(*image(), config_.node_id(), online_dirs()));
 }

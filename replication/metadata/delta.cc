@@ -109,9 +109,12 @@ std::shared_ptr<TopicImage> Delta::editable(const Uuid& id) {
   if (found == topics().by_id.end()) {
     return nullptr;
   }
-  auto copy = std::make_shared<TopicImage>(*found->second);
-  found->second = copy;
-  topics().by_name[copy->name] = copy;
+  auto& copy = edited_[id];
+  if (copy == nullptr) {
+    copy = std::make_shared<TopicImage>(*found->second);
+    found->second = copy;
+    topics().by_name[copy->name] = copy;
+  }
   return copy;
 }
 
@@ -204,6 +207,7 @@ Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
       topic->id = record.topic_id;
       topics().by_id[topic->id] = topic;
       topics().by_name[topic->name] = topic;
+      edited_[topic->id] = topic;
       return {};
     }
     case RemoveTopicRecord::kKey: {
@@ -215,6 +219,7 @@ Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
       configs().erase({ConfigResource::kTopic, found->second->name});
       topics().by_name.erase(found->second->name);
       topics().by_id.erase(found);
+      edited_.erase(record.topic_id);
       return {};
     }
     case PartitionRecord::kKey: {
@@ -248,6 +253,7 @@ Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
 }
 
 ImagePtr Delta::build() {
+  edited_.clear();  // the image holds them from now on
   if (topics_ != nullptr) {
     image_.topics = topics_;
   }

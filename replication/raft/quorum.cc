@@ -256,7 +256,7 @@ Result<> Quorum::append_leader_change() {
   TRY(const auto info, log_->append_as_leader(control_batch(kLeaderChange, message, 0, epoch_, now),
                                               epoch_, now, false));
   (void)info;
-  return log_->flush(now);
+  return {};  // the registration that follows brings it to the medium
 }
 
 Result<int64_t> Quorum::append(const std::vector<Bytes>& records) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """klamm beside Apache Kafka 4.4.0 on this machine, in one run: a table with ratios, and a plot.
 
-  bench.py [--quick] [--markdown FILE] [--svg FILE]
+  bench.py [--quick] [--parts wire log codec] [--markdown FILE] [--svg FILE]
 
 Each broker runs alone, in turn, with an empty directory. CPU seconds are the broker process's own, user and system.
 """
@@ -15,6 +15,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "interop-tests"))
 import broker as brokers  # noqa: E402
+import log_bench  # noqa: E402
 
 CLIENT = ROOT / "build/release/bench_client"
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -36,24 +37,38 @@ def rss_mb(pid):
     return 0.0
 
 
-def create(port, topic, partitions):
+def create(port, topic, partitions, configs=None):
     """CreateTopics v2 by hand: both brokers take it."""
     import socket
     import struct
-    body = struct.pack(">hhih", 19, 2, 1, 1) + b"b" + struct.pack(">ih", 1, len(topic)) + topic.encode() + \
-        struct.pack(">ihiii?", partitions, 1, 0, 0, 30000, False)
+
+    def text(value):
+        return struct.pack(">h", len(value)) + value.encode()
+    settings = b"".join(text(k) + text(v) for k, v in (configs or {}).items())
+    body = struct.pack(">hhi", 19, 2, 1) + text("b") + struct.pack(">i", 1) + text(topic) + \
+        struct.pack(">ihii", partitions, 1, 0, len(configs or {})) + settings + struct.pack(">i?", 60000, False)
     with socket.create_connection(("127.0.0.1", port)) as s:
         s.sendall(struct.pack(">i", len(body)) + body)
         s.recv(4096)
     time.sleep(0.5)
 
 
-def measure(kind, megabytes):
-    out = {}
-
+def noter(kind, out):
     def note(name, value):
         out[name] = value
-        print(f"  {kind:6} {name:58} {value:12.3f}", flush=True)
+        print(f"  {kind:6} {name:62} {value:12.3f}", flush=True)
+    return note
+
+
+def measure_log(kind, quick):
+    out = {}
+    log_bench.measure(kind, sys.modules[__name__], brokers, quick, noter(kind, out))
+    return out
+
+
+def measure(kind, megabytes):
+    out = {}
+    note = noter(kind, out)
     broker = brokers.Broker(kind)
     if kind == "kafka":  # formatting is not starting
         subprocess.run(["java", "-cp", f"{brokers.LIBS}/*", "kafka.tools.StorageTool", "format", "-t", brokers.CLUSTER_ID,
@@ -142,12 +157,13 @@ def plot(names, ours, theirs, path):
 
 
 def less_is_better(name):
-    return "MB/s" not in name and "requests/s" not in name and "messages/s" not in name
+    return not any(rate in name for rate in ("MB/s", "requests/s", "messages/s", "acks/s"))
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="a fifth of the data")
+    parser.add_argument("--parts", nargs="+", default=["wire", "log", "codec"], choices=["wire", "log", "codec"])
     parser.add_argument("--markdown", type=pathlib.Path)
     parser.add_argument("--svg", type=pathlib.Path)
     args = parser.parse_args()
@@ -155,8 +171,16 @@ def main():
         subprocess.run(["mvn", "-q", "-B", "-f", str(ROOT / "interop-tests/java/pom.xml"), "package"], check=True)
     megabytes = 200 if args.quick else 1000
     codec_seconds = 3 if args.quick else 10
-    theirs = measure("kafka", megabytes) | measure_codec("kafka", codec_seconds)
-    ours = measure("klamm", megabytes) | measure_codec("klamm", codec_seconds)
+    rows = {}
+    for kind in ("kafka", "klamm"):
+        rows[kind] = {}
+        if "wire" in args.parts:
+            rows[kind] |= measure(kind, megabytes)
+        if "log" in args.parts:
+            rows[kind] |= measure_log(kind, args.quick)
+        if "codec" in args.parts:
+            rows[kind] |= measure_codec(kind, codec_seconds)
+    theirs, ours = rows["kafka"], rows["klamm"]
     table = ["| | Apache Kafka 4.4.0 | klamm | klamm / Kafka |", "|---|---:|---:|---:|"]
     for name in theirs:
         ratio = ours[name] / theirs[name] if theirs[name] else float("nan")

@@ -2,13 +2,19 @@
 // costs little and the same for both brokers. Prints one line of numbers for each mode.
 //
 //   bench_client produce  PORT TOPIC PARTITIONS ACKS MEGABYTES BATCH_BYTES RECORD_BYTES
+//   bench_client keyed    PORT TOPIC MEGABYTES        (1 KiB records over 1,024 keys)
+//   bench_client synced   PORT TOPIC PRODUCERS SECONDS (each with one 1 KiB batch on its way)
 //   bench_client fetch    PORT TOPIC PARTITIONS
+//   bench_client ready    PORT TOPIC PARTITIONS       (until every partition tells its end)
+//   bench_client transfer FILE                        (the bare loop: page cache to a socket)
 //   bench_client latency  PORT TOPIC RECORDS_PER_S SECONDS
 //   bench_client requests PORT CONNECTIONS SECONDS
 //   bench_client idle     PORT CONNECTIONS            (until standard input ends)
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -24,6 +30,8 @@
 #include "protocol/generated/api_versions_request.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
+#include "protocol/generated/list_offsets_request.h"
+#include "protocol/generated/list_offsets_response.h"
 #include "protocol/generated/produce_request.h"
 #include "protocol/generated/produce_response.h"
 #include "protocol/generated/request_header.h"
@@ -133,12 +141,19 @@ int64_t now_ms() {
       .count();
 }
 
-Bytes make_batch(size_t batch_bytes, size_t record_bytes) {
+std::span<const uint8_t> span_of(const std::string& text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// With keys from `first_key` on, or without where that is negative.
+Bytes make_batch(size_t batch_bytes, size_t record_bytes, int first_key = -1) {
   BatchBuilder builder({});
   const std::string value(record_bytes, 'v');
   for (size_t size = 0; size < batch_bytes; size += record_bytes) {
-    builder.add(now_ms(), std::nullopt,
-                std::span(reinterpret_cast<const uint8_t*>(value.data()), value.size()));
+    const std::string key = "key-" + std::to_string(first_key);
+    builder.add(now_ms(), first_key < 0 ? std::nullopt : std::optional(span_of(key)),
+                span_of(value));
+    first_key += first_key < 0 ? 0 : 1;
   }
   return builder.build();
 }
@@ -159,16 +174,10 @@ void check(const ProduceResponse& response) {
   }
 }
 
-void produce(int port, const std::string& topic, int partitions, int16_t acks, int64_t megabytes,
-             size_t batch_bytes, size_t record_bytes) {
+// Sends the frames in turn, five of them on their way at a time.
+void send_all(int port, const std::vector<Bytes>& frames, int64_t count, size_t batch_size) {
   constexpr int kInFlight = 5;
   Connection connection(port);
-  const Bytes batch = make_batch(batch_bytes, record_bytes);
-  std::vector<Bytes> frames;
-  for (int i = 0; i < partitions; ++i) {
-    frames.push_back(produce_frame(topic, i, acks, batch));
-  }
-  const int64_t count = megabytes * 1'000'000 / static_cast<int64_t>(batch.size());
   const auto start = Clock::now();
   int64_t answered = 0;
   for (int64_t sent = 0; sent < count; ++sent) {
@@ -182,7 +191,107 @@ void produce(int port, const std::string& topic, int partitions, int16_t acks, i
     check(answer<ProduceResponse>(connection, 9));
   }
   std::printf("%.6f %.0f\n", seconds_since(start),
-              static_cast<double>(count) * static_cast<double>(batch.size()));
+              static_cast<double>(count) * static_cast<double>(batch_size));
+}
+
+int64_t count_of(int64_t megabytes, const Bytes& batch) {
+  return megabytes * 1'000'000 / static_cast<int64_t>(batch.size());
+}
+
+void produce(int port, const std::string& topic, int partitions, int16_t acks, int64_t megabytes,
+             size_t batch_bytes, size_t record_bytes) {
+  const Bytes batch = make_batch(batch_bytes, record_bytes);
+  std::vector<Bytes> frames;
+  for (int i = 0; i < partitions; ++i) {
+    frames.push_back(produce_frame(topic, i, acks, batch));
+  }
+  send_all(port, frames, count_of(megabytes, batch), batch.size());
+}
+
+void keyed(int port, const std::string& topic, int64_t megabytes) {
+  constexpr int kKeys = 1024;
+  constexpr int kRecords = 16;
+  std::vector<Bytes> frames;
+  Bytes batch;
+  for (int key = 0; key < kKeys; key += kRecords) {
+    batch = make_batch(kRecords * 1024, 1024, key);
+    frames.push_back(produce_frame(topic, 0, 1, batch));
+  }
+  send_all(port, frames, count_of(megabytes, batch), batch.size());
+}
+
+// Acknowledgements per second of producers that each wait for the last one.
+void synced(int port, const std::string& topic, int producers, int seconds) {
+  std::vector<Connection> all;
+  std::vector<pollfd> polls;
+  const Bytes request = produce_frame(topic, 0, -1, make_batch(1024, 1024));
+  for (int i = 0; i < producers; ++i) {
+    all.emplace_back(port);
+    polls.push_back({all.back().fd(), POLLIN, 0});
+    all.back().send(request.span());
+  }
+  const auto start = Clock::now();
+  int64_t answered = 0;
+  while (seconds_since(start) < seconds) {
+    ::poll(polls.data(), polls.size(), 1000);
+    for (size_t i = 0; i < polls.size(); ++i) {
+      if ((polls[i].revents & POLLIN) != 0) {
+        check(answer<ProduceResponse>(all[i], 9));
+        ++answered;
+        all[i].send(request.span());
+      }
+    }
+  }
+  std::printf("%.1f\n", static_cast<double>(answered) / seconds_since(start));
+}
+
+// What reading a file from the page cache and sending it costs at least: CPU seconds of the sender,
+// and bytes.
+void transfer(const std::string& path) {
+  constexpr size_t kChunk = 1 << 20;
+  const int file = ::open(path.c_str(), O_RDONLY);
+  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  if (file < 0 || ::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      ::listen(listener, 1) != 0 ||
+      ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+    die("cannot set up the transfer of " + path);
+  }
+  std::thread reader([port = ntohs(address.sin_port)] {
+    Connection connection(port);
+    std::vector<uint8_t> buffer(kChunk);
+    while (::recv(connection.fd(), buffer.data(), buffer.size(), 0) > 0) {
+    }
+  });
+  const int peer = ::accept(listener, nullptr, nullptr);
+  std::vector<uint8_t> buffer(kChunk);
+  int64_t total = 0;
+  while (true) {
+    const ssize_t got = ::pread(file, buffer.data(), buffer.size(), total);
+    if (got <= 0) {
+      break;
+    }
+    for (ssize_t sent = 0; sent < got;) {
+      const ssize_t put = ::send(peer, buffer.data() + sent, static_cast<size_t>(got - sent), 0);
+      if (put <= 0) {
+        die("the transfer broke off");
+      }
+      sent += put;
+    }
+    total += got;
+  }
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  ::close(peer);
+  reader.join();
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  std::printf("%.6f %lld\n", seconds(usage.ru_utime) + seconds(usage.ru_stime),
+              static_cast<long long>(total));
 }
 
 FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets,
@@ -239,6 +348,29 @@ void fetch(int port, const std::string& topic, int partitions) {
     total += bytes;
   }
   std::printf("%.6f %lld\n", seconds_since(start), static_cast<long long>(total));
+}
+
+void ready(int port, const std::string& topic, int partitions) {
+  ListOffsetsRequest request;
+  request.replica_id = -1;
+  auto& asked = request.topics.emplace_back();
+  asked.name = topic;
+  for (int i = 0; i < partitions; ++i) {
+    asked.partitions.push_back({.partition_index = i, .timestamp = -1});
+  }
+  const Bytes bytes = frame(request, 5);
+  bool all = false;
+  while (!all) {
+    Connection connection(port);
+    connection.send(bytes.span());
+    const auto response = answer<ListOffsetsResponse>(connection, 5);
+    const auto& told = response.topics.at(0).partitions;
+    all = std::all_of(told.begin(), told.end(), [](const auto& partition) {
+      return partition.error_code == klamm::ErrorCode::kNone && partition.offset >= 0;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(all ? 0 : 5));
+  }
+  std::printf("1\n");
 }
 
 void latency(int port, const std::string& topic, int rate, int seconds) {
@@ -323,13 +455,21 @@ void idle(int port, int connections) {
 int main(int argc, char** argv) {
   const std::vector<std::string> args(argv + 1, argv + argc);
   const auto number = [&](size_t i) { return std::stoi(args.at(i)); };
-  if (args.size() < 3) {
+  if (args.size() < 2) {
     die("see the head of bench_client.cc for the arguments");
   }
   const std::string& mode = args[0];
   if (mode == "produce") {
     produce(number(1), args.at(2), number(3), static_cast<int16_t>(number(4)), number(5),
             static_cast<size_t>(number(6)), static_cast<size_t>(number(7)));
+  } else if (mode == "keyed") {
+    keyed(number(1), args.at(2), number(3));
+  } else if (mode == "synced") {
+    synced(number(1), args.at(2), number(3), number(4));
+  } else if (mode == "ready") {
+    ready(number(1), args.at(2), number(3));
+  } else if (mode == "transfer") {
+    transfer(args.at(1));
   } else if (mode == "fetch") {
     fetch(number(1), args.at(2), number(3));
   } else if (mode == "latency") {

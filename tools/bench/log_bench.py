@@ -1,0 +1,120 @@
+"""The rows of tools/bench about the log: record sizes, synced writes, cold reads, compaction, restarts, many partitions."""
+import os
+import pathlib
+import subprocess
+import time
+
+
+def folder_of(broker, topic, partition=0):
+    return pathlib.Path(broker.folder) / "data" / f"{topic}-{partition}"
+
+
+def bytes_of(folder):
+    return sum(p.stat().st_size for p in folder.glob("*.log"))
+
+
+def forget_cache(folder):
+    """Clean pages of the files leave the page cache."""
+    os.sync()
+    for path in folder.glob("*.log"):
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def seconds_until_ready(broker, bench, topic, partitions):
+    began = time.monotonic()
+    broker.start()
+    bench.client("ready", broker.port, topic, partitions)
+    return time.monotonic() - began
+
+
+def sizes(broker, bench, megabytes, note):
+    for record, batch, name in ((100, 16384, "100 B records, 16 KiB batches"), (1024, 1 << 20, "1 KiB records, 1 MiB batches"),
+                                (65536, 1 << 20, "64 KiB records, 1 MiB batches")):
+        topic = f"size{record}"
+        bench.create(broker.port, topic, 1, {"max.message.bytes": "4000000"})
+        bench.client("produce", broker.port, topic, 1, 1, max(megabytes // 5, 20), batch, record)
+        before = bench.cpu(broker.pid)
+        seconds, size = bench.client("produce", broker.port, topic, 1, 1, megabytes, batch, record)
+        note(f"produce MB/s ({name})", size / 1e6 / seconds)
+        note(f"produce CPU s/GB ({name})", (bench.cpu(broker.pid) - before) / (size / 1e9))
+
+
+def synced(broker, bench, note):
+    for producers in (1, 16, 256):
+        topic = f"synced{producers}"
+        bench.create(broker.port, topic, 1, {"flush.messages": "1"})
+        bench.client("synced", broker.port, topic, producers, 2)
+        note(f"synced acks/s ({producers} producer{'s' if producers > 1 else ''}, flush.messages=1)",
+             bench.client("synced", broker.port, topic, producers, 4)[0])
+
+
+def restarts(broker, bench, gigabytes, note):
+    """Of a log of 1 GiB segments; afterwards the log is cold and read from its start."""
+    bench.create(broker.port, "big", 1, {"max.message.bytes": "4000000"})
+    bench.client("produce", broker.port, "big", 1, 1, gigabytes * 1000, 1 << 20, 1024)
+    broker.kill()
+    note(f"restart after kill -9 ({gigabytes} GB), ms", seconds_until_ready(broker, bench, "big", 1) * 1000)
+    broker.stop()
+    note(f"restart after a clean stop ({gigabytes} GB), ms", seconds_until_ready(broker, bench, "big", 1) * 1000)
+    forget_cache(folder_of(broker, "big"))
+    before = bench.cpu(broker.pid)
+    seconds, size = bench.client("fetch", broker.port, "big", 1)
+    note("catch-up read of cold data, MB/s", size / 1e6 / seconds)
+    note("catch-up read of cold data, CPU s/GB", (bench.cpu(broker.pid) - before) / (size / 1e9))
+    bare, size = bench.client("transfer", max(folder_of(broker, "big").glob("*.log"), key=lambda p: p.stat().st_size))
+    note("bare transfer loop beside it, CPU s/GB", bare / (size / 1e9))
+
+
+def compaction(broker, bench, megabytes, note):
+    """From the start of a broker that finds a dirty log until only the newest record of each key is left."""
+    bench.create(broker.port, "compacted", 1, {"cleanup.policy": "compact", "segment.bytes": str(64 << 20), "min.cleanable.dirty.ratio": "0.01"})
+    broker.stop()
+    properties = pathlib.Path(broker.properties)
+    text = properties.read_text()
+    properties.write_text(text + "log.cleaner.enable=false\n")
+    broker.start()
+    bench.client("keyed", broker.port, "compacted", megabytes)
+    broker.stop()
+    properties.write_text(text.replace("log.cleaner.backoff.ms=500", "log.cleaner.backoff.ms=100") + "log.segment.delete.delay.ms=0\n")
+    folder = folder_of(broker, "compacted")
+    dirty = bytes_of(folder)
+    broker.start()
+    began = time.monotonic()
+    while bytes_of(folder) > 70e6 and time.monotonic() - began < 120:
+        time.sleep(0.02)
+    note("compaction, MB/s of dirty log", dirty / 1e6 / (time.monotonic() - began))
+
+
+def many_partitions(kind, bench, brokers, count, note):
+    broker = brokers.Broker(kind)
+    broker.start()
+    time.sleep(2)
+    bench.create(broker.port, "many", count)
+    bench.client("ready", broker.port, "many", count)
+    bench.client("produce", broker.port, "many", count, 1, count * 2 // 1000 or 1, 1024, 1024)
+    time.sleep(3)
+    note(f"memory with {count:,} partitions, MB", bench.rss_mb(broker.pid))
+    for how, name in (("kill", "kill -9"), ("stop", "a clean stop")):
+        getattr(broker, how)()
+        began = time.monotonic()
+        broker.start()
+        note(f"restart after {name} ({count:,} partitions), first answer, ms", (time.monotonic() - began) * 1000)
+        bench.client("ready", broker.port, "many", count)
+        note(f"restart after {name} ({count:,} partitions), all answer, ms", (time.monotonic() - began) * 1000)
+    broker.kill()
+
+
+def measure(kind, bench, brokers, quick, note):
+    subprocess.run(["sync"], check=True)
+    broker = brokers.Broker(kind)
+    broker.start()
+    bench.create(broker.port, "warm", 1)
+    bench.client("produce", broker.port, "warm", 1, 1, 100 if quick else 300, 16384, 1024)
+    sizes(broker, bench, 200 if quick else 1000, note)
+    synced(broker, bench, note)
+    compaction(broker, bench, 200 if quick else 500, note)
+    restarts(broker, bench, 2 if quick else 10, note)
+    broker.kill()
+    subprocess.run(["rm", "-rf", broker.folder], check=True)
+    many_partitions(kind, bench, brokers, 1000 if quick else 10_000, note)
