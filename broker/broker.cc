@@ -1,5 +1,7 @@
 #include "broker/broker.h"
 
+#include <spdlog/spdlog.h>
+
 #include <latch>
 #include <numeric>
 
@@ -102,6 +104,16 @@ std::vector<size_t> Broker::all_shards() const {
   std::vector<size_t> all(node_.shard_count());
   std::iota(all.begin(), all.end(), 0);
   return all;
+}
+
+void Broker::warn_of_storage(const Error& error) {
+  constexpr int64_t kQuietMs = 10'000;
+  if (const int64_t now = clock().monotonic_ms(); now >= quiet_until_ms_) {
+    quiet_until_ms_ = now + kQuietMs;
+    spdlog::error(
+        "cannot write: {}{}", error.why,
+        storage::is_disk_full(error) ? "; producers are refused until there is room" : "");
+  }
 }
 
 void Broker::follow(const ImagePtr& image) {

@@ -100,6 +100,9 @@ class Broker {
                       const std::function<void(Result<GroupShard*>)>& use);
   std::vector<size_t> all_shards() const;
 
+  // Tells the operator of an error of the disk, once in a while.
+  void warn_of_storage(const Error& error);
+
   // Takes over a newer image.
   void follow(const ImagePtr& image);
 
@@ -116,6 +119,7 @@ class Broker {
   Housekeeping housekeeping_;
   GroupCoordinator groups_;
   FetchSessions fetch_sessions_;
+  int64_t quiet_until_ms_ = 0;  // about errors of the disk
 };
 
 inline constexpr const char* kTransactionsTopic = "__transaction_state";

@@ -22,11 +22,11 @@ Result<> write_whole(Disk& disk, const std::string& path, std::span<const uint8_
 
 }  // namespace
 
-int32_t floor_position(const OffsetIndex& index, int64_t relative_offset) {
+const OffsetEntry* floor_entry(const OffsetIndex& index, int64_t relative_offset) {
   const auto above = std::upper_bound(
       index.begin(), index.end(), relative_offset,
       [](int64_t offset, const OffsetEntry& entry) { return offset < entry.relative_offset; });
-  return above == index.begin() ? 0 : std::prev(above)->position;
+  return above == index.begin() ? nullptr : &*std::prev(above);
 }
 
 int32_t floor_offset(const TimeIndex& index, int64_t timestamp) {

@@ -32,9 +32,9 @@ inline constexpr int64_t kTimeEntrySize = 12;
 using OffsetIndex = std::vector<OffsetEntry>;
 using TimeIndex = std::vector<TimeEntry>;
 
-// The position from which a scan for `relative_offset` starts: that of the last entry not above it,
-// or 0.
-int32_t floor_position(const OffsetIndex& index, int64_t relative_offset);
+// The last entry not above `relative_offset`, from whose position a scan for it starts; null for
+// none.
+const OffsetEntry* floor_entry(const OffsetIndex& index, int64_t relative_offset);
 // The relative offset from which a scan for the first timestamp >= `timestamp` starts, or 0.
 int32_t floor_offset(const TimeIndex& index, int64_t timestamp);
 

@@ -8,10 +8,10 @@ using namespace klamm::storage;
 
 TEST_CASE("an index finds the entry at or below") {
   const OffsetIndex index = {{10, 100}, {20, 200}};
-  CHECK(floor_position(index, 9) == 0);
-  CHECK(floor_position(index, 10) == 100);
-  CHECK(floor_position(index, 19) == 100);
-  CHECK(floor_position(index, 1000) == 200);
+  CHECK(floor_entry(index, 9) == nullptr);
+  CHECK(floor_entry(index, 10)->position == 100);
+  CHECK(floor_entry(index, 19)->position == 100);
+  CHECK(floor_entry(index, 1000)->position == 200);
   const TimeIndex times = {{1000, 5}, {2000, 9}};
   CHECK(floor_offset(times, 1000) == 0);
   CHECK(floor_offset(times, 1001) == 5);

@@ -16,6 +16,7 @@ namespace {
 constexpr uint64_t kReserveStepMin = 64 * 1024;
 constexpr uint64_t kReserveStepMax = 16 * 1024 * 1024;
 constexpr size_t kScanBufferSize = 1 << 20;
+constexpr int64_t kDefaultIndexInterval = 4096;  // of an index that is made anew when it is read
 
 // Reads a file front to back through one buffer.
 class ScanBuffer {
@@ -124,10 +125,7 @@ void Segment::release() {
   }
 }
 
-Result<uint64_t> Segment::last_indexed_position() {
-  TRY_VOID(load_indexes());
-  return offsets_.empty() ? 0 : static_cast<uint64_t>(offsets_.back().position);
-}
+Result<uint64_t> Segment::last_indexed_position() { return indexed_position(INT64_MAX); }
 
 Result<int64_t> Segment::max_timestamp() {
   TRY_VOID(load_indexes());
@@ -220,6 +218,26 @@ Result<std::optional<BatchPlace>> Segment::place_at(uint64_t position) {
   return place;
 }
 
+// What is read where an entry leads must look like a batch that begins within the segment and does
+// not end behind the entry. The offset is that of the last record up to which the entry was made,
+// and some writers make one for several batches.
+bool Segment::leads_to_batch(const OffsetEntry& entry) {
+  const int64_t last = base_offset_ + entry.relative_offset;
+  const auto place = place_at(static_cast<uint64_t>(entry.position));
+  return place && *place && (*place)->base_offset >= base_offset_ &&
+         (*place)->base_offset <= (*place)->last_offset && (*place)->last_offset <= last;
+}
+
+Result<uint64_t> Segment::indexed_position(int64_t offset) {
+  TRY_VOID(load_indexes());
+  const OffsetEntry* entry = floor_entry(offsets_, offset - base_offset_);
+  if (entry != nullptr && !leads_to_batch(*entry)) {
+    TRY_VOID(truncate_and_reindex(size_, kDefaultIndexInterval));
+    entry = floor_entry(offsets_, offset - base_offset_);
+  }
+  return entry == nullptr ? 0 : static_cast<uint64_t>(entry->position);
+}
+
 Result<std::optional<BatchPlace>> Segment::find(int64_t offset) {
   uint64_t position = 0;
   const auto hint =
@@ -227,8 +245,7 @@ Result<std::optional<BatchPlace>> Segment::find(int64_t offset) {
   if (hint != hints_.end()) {
     position = hint->position;
   } else {
-    TRY_VOID(load_indexes());
-    position = static_cast<uint64_t>(floor_position(offsets_, offset - base_offset_));
+    TRY(position, indexed_position(offset));
   }
   while (true) {
     TRY(const auto place, place_at(position));
@@ -302,7 +319,7 @@ Result<> Segment::load_indexes() {
   auto times = load_time_index(disk_, path(".timeindex"));
   // An index that claims nothing for a segment with data may be one that was never written.
   if (!offsets || !times || times->empty()) {
-    return truncate_and_reindex(size_, 4096);
+    return truncate_and_reindex(size_, kDefaultIndexInterval);
   }
   offsets_ = std::move(*offsets);
   times_ = std::move(*times);

@@ -112,6 +112,8 @@ class Segment {
   void forget_indexes();
   void index_batch(const BatchPlace& place, int64_t index_interval);
   Result<std::optional<BatchPlace>> place_at(uint64_t position);
+  Result<uint64_t> indexed_position(int64_t offset);
+  bool leads_to_batch(const OffsetEntry& entry);
 
   Disk& disk_;
   OpenFiles* open_files_;

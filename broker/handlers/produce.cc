@@ -1,8 +1,8 @@
 // Produce (key 0), v3-13.   v7: zstd.   v8: errors by record.   v9: flexible.   v10: current
 // leader.   v13: topic ids. Each partition's batch is checked down to its records, given its
 // offsets and written. With one replica what is written is committed, so acks=1 and acks=all are
-// answered at once, or after the flush that the topic asks for; acks=0 is not answered. Transactional batches are refused: no transaction
-// coordinator has let them in.
+// answered at once, or after the flush that the topic asks for; acks=0 is not answered.
+// Transactional batches are refused: no transaction coordinator has let them in.
 
 #include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
@@ -80,22 +80,24 @@ class Producing {
       return slot.put(failed(index, partition.error().code, partition.error().why));
     }
     int64_t end = 0;
-    PartitionResult result = append(**partition, question, broker.clock().wall_ms(), end);
+    PartitionResult result = append(broker, **partition, question, end);
     if (end <= (*partition)->high_watermark()) {
       return slot.put(std::move(result));
     }
-    (*partition)->when_committed(
-        end, [slot = std::move(slot), result = std::move(result)](ErrorCode code) mutable {
-          slot.put(code == ErrorCode::kNone
-                       ? std::move(result)
-                       : failed(result.index, code, "The records could not be made durable"));
-        });
+    (*partition)
+        ->when_committed(
+            end, [slot = std::move(slot), result = std::move(result)](ErrorCode code) mutable {
+              slot.put(code == ErrorCode::kNone
+                           ? std::move(result)
+                           : failed(result.index, code, "The records could not be made durable"));
+            });
   }
 
  private:
   // `end`: what must be committed before the answer may leave.
-  PartitionResult append(Partition& partition, const Question& question, int64_t now,
+  PartitionResult append(Broker& broker, Partition& partition, const Question& question,
                          int64_t& end) const {
+    const int64_t now = broker.clock().wall_ms();
     const int32_t index = question.partition;
     const Bytes& records = question.records;
     const storage::LogConfig& config = partition.log().config();
@@ -126,6 +128,9 @@ class Producing {
     }
     const auto info = partition.append(std::move(*batch), acks_, now);
     if (!info) {
+      if (info.error().code == ErrorCode::kKafkaStorageError) {
+        broker.warn_of_storage(info.error());
+      }
       return failed(index, info.error().code, info.error().why);
     }
     end = info->last_offset + 1;
