@@ -71,7 +71,7 @@ class Broker:
             return [binary, self.properties, *os.environ.get("KLAMM_ARGS", "").split()]
         return ["java", "-Xmx768m", "-cp", f"{LIBS}/*", "kafka.Kafka", self.properties]
 
-    def start(self):
+    def start(self, seconds=60):
         if self.kind == "kafka" and not os.path.exists(self.folder + "/data/meta.properties"):
             subprocess.run(["java", "-cp", f"{LIBS}/*", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c",
                             self.properties], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -80,7 +80,7 @@ class Broker:
             process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=environment, start_new_session=True)
         self.pid = process.pid
         self.save()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise RuntimeError(f"the broker ended at once; see {self.folder}/broker.log")

@@ -59,9 +59,6 @@ Result<std::unique_ptr<Segment>> Log::open_segment(int64_t base_offset, bool cre
 Result<> Log::rename_folder(std::string to) {
   TRY_VOID(disk_.rename(folder_, to));
   folder_ = std::move(to);
-  for (const auto& [base, segment] : segments_) {
-    segment->set_folder(folder_);
-  }
   removals_.clear();  // the next start finds them
   names_changed_ = true;
   return {};

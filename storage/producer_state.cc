@@ -97,7 +97,7 @@ std::optional<CompletedTxn> ProducerState::update(const BatchView& batch) {
   entry.batches.push_back({batch.last_sequence(), batch.last_offset(), batch.last_offset_delta(),
                            batch.max_timestamp()});
   if (entry.batches.size() > kBatchesMax) {
-    entry.batches.pop_front();
+    entry.batches.erase(entry.batches.begin());
   }
   return std::nullopt;
 }

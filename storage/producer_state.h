@@ -3,11 +3,11 @@
 // is recognised and a gap refused (KIP-98). Kept over restarts by snapshots next to the segments.
 #include <array>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "protocol/records/batch.h"
 #include "storage/env/disk.h"
@@ -32,7 +32,7 @@ struct ProducerEntry {
   int32_t coordinator_epoch = -1;
   int64_t last_timestamp = -1;
   int64_t txn_first_offset = -1;      // -1: no open transaction
-  std::deque<ProducerBatch> batches;  // oldest first, at most kBatchesMax
+  std::vector<ProducerBatch> batches;  // oldest first, at most kBatchesMax
 };
 
 // What a control record of a transaction says (KIP-98): key {version, type}, value {version,

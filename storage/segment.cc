@@ -66,9 +66,9 @@ OpenFiles::Place OpenFiles::opened(Segment& segment) {
 }
 
 Result<std::unique_ptr<Segment>> Segment::open(Disk& disk, OpenFiles& open_files,
-                                               std::string folder, int64_t base_offset,
+                                               const std::string& folder, int64_t base_offset,
                                                bool create) {
-  std::unique_ptr<Segment> segment(new Segment(disk, open_files, std::move(folder), base_offset));
+  std::unique_ptr<Segment> segment(new Segment(disk, open_files, folder, base_offset));
   const std::string log = segment->path(".log");
   if (create) {
     TRY(segment->file_, disk.open(log, OpenMode::kCreate));

@@ -37,8 +37,9 @@ struct BatchPlace {
 class Segment {
  public:
   // Finds the segment's file, or creates it.
+  // `folder` is the log's own, which outlives its segments.
   static Result<std::unique_ptr<Segment>> open(Disk& disk, OpenFiles& open_files,
-                                               std::string folder, int64_t base_offset,
+                                               const std::string& folder, int64_t base_offset,
                                                bool create);
   ~Segment();
 
@@ -91,7 +92,6 @@ class Segment {
   // The files that a sync must bring to the medium.
   Result<std::vector<std::shared_ptr<File>>> files();
   void share(OpenFiles& open_files);
-  void set_folder(const std::string& folder) { folder_ = folder; }
   // Takes disk space for as many bytes ahead.
   Result<> reserve(uint64_t size);
   // Gives up the file and whatever else can be read again.
@@ -100,10 +100,10 @@ class Segment {
   Result<std::vector<std::string>> mark_deleted();
 
  private:
-  Segment(Disk& disk, OpenFiles& open_files, std::string folder, int64_t base_offset)
+  Segment(Disk& disk, OpenFiles& open_files, const std::string& folder, int64_t base_offset)
       : disk_(disk),
         open_files_(&open_files),
-        folder_(std::move(folder)),
+        folder_(folder),
         base_offset_(base_offset) {}
   std::string path(const char* suffix) const {
     return folder_ + "/" + file_name(base_offset_, suffix);
@@ -117,7 +117,7 @@ class Segment {
 
   Disk& disk_;
   OpenFiles* open_files_;
-  std::string folder_;
+  const std::string& folder_;
   int64_t base_offset_;
   std::shared_ptr<File> file_;
   std::optional<OpenFiles::Place> place_;

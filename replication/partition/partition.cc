@@ -37,9 +37,14 @@ void Partition::advance_high_watermark() {
     return;
   }
   high_watermark_ = safe;
-  while (!waiting_.empty() && waiting_.front().first <= high_watermark_) {
-    Committed callback = std::move(waiting_.front().second);
-    waiting_.pop_front();
+  const auto still = std::find_if(waiting_.begin(), waiting_.end(), [this](const auto& waiter) {
+    return waiter.first > high_watermark_;
+  });
+  // A callback may append, and wait again.
+  std::vector<std::pair<int64_t, Committed>> done(std::make_move_iterator(waiting_.begin()),
+                                                  std::make_move_iterator(still));
+  waiting_.erase(waiting_.begin(), still);
+  for (auto& [end, callback] : done) {
     callback(ErrorCode::kNone);
   }
   notify_all();

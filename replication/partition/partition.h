@@ -2,7 +2,6 @@
 // A partition of which this node is the leader: the log, the leader epoch and the high watermark,
 // and those who wait for the high watermark to move. With flush.messages it moves once the log is
 // on the medium; what is appended while a flush is under way waits for the next one together.
-#include <deque>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -80,7 +79,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   storage::Background& background_;
   bool flushing_ = false;
   int64_t flush_demanded_to_ = 0;  // what is below it is committed once it is flushed
-  std::deque<std::pair<int64_t, Committed>> waiting_;  // by the offset that they wait for
+  std::vector<std::pair<int64_t, Committed>> waiting_;  // by the offset that they wait for
   int32_t leader_epoch_ = 0;
   size_t isr_size_ = 1;
   int64_t high_watermark_ = 0;

@@ -27,7 +27,7 @@ std::unexpected<Error> system_error(const std::string& what) {
 
 class PosixFile : public File {
  public:
-  PosixFile(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  explicit PosixFile(int fd) : fd_(fd) {}
   ~PosixFile() override { ::close(fd_); }
 
   Result<size_t> read_at(uint64_t position, std::span<uint8_t> into) const override {
@@ -36,7 +36,7 @@ class PosixFile : public File {
       const ssize_t got =
           ::pread(fd_, into.data() + done, into.size() - done, static_cast<off_t>(position + done));
       if (got < 0 && errno != EINTR) {
-        return system_error("read " + path_);
+        return error_of("read");
       }
       if (got == 0) {
         break;
@@ -78,20 +78,20 @@ class PosixFile : public File {
 
   Result<> truncate(uint64_t size) override {
     if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) {
-      return system_error("truncate " + path_);
+      return error_of("truncate");
     }
     return {};
   }
   Result<> sync() override {
     if (::fdatasync(fd_) != 0) {
-      return system_error("sync " + path_);
+      return error_of("sync");
     }
     return {};
   }
   Result<uint64_t> size() const override {
     struct stat status{};
     if (::fstat(fd_, &status) != 0) {
-      return system_error("stat " + path_);
+      return error_of("stat");
     }
     return static_cast<uint64_t>(status.st_size);
   }
@@ -108,7 +108,7 @@ class PosixFile : public File {
         if (errno == EINTR) {
           continue;
         }
-        return system_error("write " + path_);
+        return error_of("write");
       }
       position += static_cast<uint64_t>(put);
       total -= static_cast<size_t>(put);
@@ -126,8 +126,17 @@ class PosixFile : public File {
     return {};
   }
 
+  // The system knows the name; with many files open, remembering it costs more than the file.
+  std::unexpected<Error> error_of(const char* what) const {
+    const int number = errno;
+    std::error_code ignored;
+    const auto path =
+        std::filesystem::read_symlink("/proc/self/fd/" + std::to_string(fd_), ignored);
+    errno = number;
+    return system_error(std::string(what) + " " + path.string());
+  }
+
   int fd_;
-  std::string path_;
 };
 
 class PosixLock : public DiskLock {
@@ -154,7 +163,7 @@ class PosixDisk : public Disk {
     if (fd < 0) {
       return system_error("open " + path);
     }
-    return std::make_shared<PosixFile>(fd, path);
+    return std::make_shared<PosixFile>(fd);
   }
   Result<> rename(const std::string& from, const std::string& to) override {
     return ::rename(from.c_str(), to.c_str()) == 0 ? Result<>() : system_error("rename " + from);
