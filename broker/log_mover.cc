@@ -11,6 +11,7 @@ namespace {
 
 constexpr uint64_t kSliceBytes = 1 << 20;
 constexpr int64_t kPauseMs = 1;
+constexpr int kFlushesMax = 3;
 
 }  // namespace
 
@@ -82,14 +83,25 @@ Result<bool> LogMover::advance(const TopicPartition& id, Move& move) {
   if (!caught_up || partition->is_flushing()) {
     return false;
   }
+  // What the original has on the medium must be there. Most of it gets there while the original
+  // goes on; a partition that is never quiet waits in the end, for a little.
   storage::Log& copy = move.copy->copy();
-  if (copy.end_offset() - copy.recovery_point() == 0) {
-    return finish(id, move, *partition);
+  const bool is_safe = copy.recovery_point() >= partition->log().recovery_point();
+  if (!is_safe && move.flushes < kFlushesMax) {
+    TRY_VOID(begin_flush(id, move));
+    return false;
   }
-  // Most of the copy reaches the medium while the original goes on.
-  TRY(auto begun, copy.begin_flush(clock_.wall_ms()));
+  if (!is_safe) {
+    TRY_VOID(copy.flush(clock_.wall_ms()));
+  }
+  return finish(id, move, *partition);
+}
+
+Result<> LogMover::begin_flush(const TopicPartition& id, Move& move) {
+  TRY(auto begun, move.copy->copy().begin_flush(clock_.wall_ms()));
   const auto flush = std::make_shared<storage::LogFlush>(std::move(begun));
   *move.flushing = true;
+  ++move.flushes;
   background_.run([flush] { return flush->run(); },
                   [this, id, flush, flushing = move.flushing](const Result<>& outcome) {
                     *flushing = false;
@@ -103,7 +115,7 @@ Result<bool> LogMover::advance(const TopicPartition& id, Move& move) {
                       give_up(known);
                     }
                   });
-  return false;
+  return {};
 }
 
 Result<bool> LogMover::finish(const TopicPartition& id, Move& move, Partition& partition) {

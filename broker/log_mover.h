@@ -48,6 +48,7 @@ class LogMover {
     storage::LogDir* to = nullptr;
     std::unique_ptr<storage::LogMove> copy;
     std::shared_ptr<bool> flushing;  // true while somebody else holds its files
+    int flushes = 0;
   };
   using Moves = std::map<storage::TopicPartition, Move>;
 
@@ -56,6 +57,7 @@ class LogMover {
   void go_on();
   Result<bool> advance(const storage::TopicPartition& id, Move& move);
   Result<bool> finish(const storage::TopicPartition& id, Move& move, Partition& partition);
+  Result<> begin_flush(const storage::TopicPartition& id, Move& move);
   void give_up(Moves::iterator move);
   void after(int64_t wait_ms, void (LogMover::*what)());
 

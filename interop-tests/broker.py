@@ -44,7 +44,7 @@ def free_port():
 
 
 class Broker:
-    def __init__(self, kind, folder=None, state=None, dirs=("data",)):
+    def __init__(self, kind, folder=None, state=None, dirs=("data",), more=""):
         if state is not None:
             self.__dict__.update(state)
             return
@@ -54,7 +54,7 @@ class Broker:
         self.pid = 0
         self.properties = self.folder + "/server.properties"
         data = ",".join(f"{self.folder}/{d}" for d in dirs)
-        pathlib.Path(self.properties).write_text(PROPERTIES.format(port=self.port, controller=free_port(), data=data))
+        pathlib.Path(self.properties).write_text(PROPERTIES.format(port=self.port, controller=free_port(), data=data) + more)
         self.state_file = self.folder + "/state.json"
 
     @property

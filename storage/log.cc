@@ -23,6 +23,7 @@ Result<> Log::remove_now(int64_t base_offset) {
   for (const auto& name : paths) {
     TRY_VOID(disk_.remove(name));
   }
+  names_changed_ = true;  // a power cut must not bring it back once the log has gone on
   segments_.erase(base_offset);
   return {};
 }
@@ -31,6 +32,9 @@ Result<> Log::visit(int64_t offset, const std::function<bool(const BatchView&)>&
   bool wanted = true;
   for (auto it = segments_.begin(); it != segments_.end() && wanted; ++it) {
     const auto next = std::next(it);
+    if (it->first >= end_offset_) {
+      break;  // while the log is recovered there may be more, which nobody has verified
+    }
     if (offset >= end_offset_ || (next != segments_.end() && next->first <= offset)) {
       continue;
     }
@@ -433,14 +437,15 @@ Result<> Log::replace_segments(std::span<const int64_t> bases, const TxnIndex& a
   }
   TRY_VOID(disk_.sync_dir(folder_));  // else a power cut could bring old ones back beside the new
   TRY_VOID(disk_.rename(target + ".swap", target));
-  TRY(auto segment, open_segment(base, false));
-  TRY_VOID(segment->truncate_and_reindex(segment->size(), config_.index_interval_bytes));
-  TRY_VOID(segment->seal());
-  TRY(const auto files, segment->files());
+  TRY(auto opened, open_segment(base, false));
+  // Whatever fails from here on, readers find the records.
+  Segment& segment = *(segments_[base] = std::move(opened));
+  TRY_VOID(segment.truncate_and_reindex(segment.size(), config_.index_interval_bytes));
+  TRY_VOID(segment.seal());
+  TRY(const auto files, segment.files());
   for (const auto& file : files) {
     TRY_VOID(file->sync());  // it stands below the recovery point, where nobody looks again
   }
-  segments_[base] = std::move(segment);
   return disk_.sync_dir(folder_);
 }
 

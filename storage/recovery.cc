@@ -150,6 +150,7 @@ Result<> Log::recover(const OpenOptions& options) {
     recovery_point_ = end_offset_;
     return load_producers(end_offset_);
   }
+  names_changed_ = true;  // who was killed may not have synced them
   end_offset_ = first->first;
   TRY_VOID(load_producers(end_offset_));
   TRY_VOID(verify_from(first));
@@ -161,7 +162,8 @@ Result<> Log::verify_from(Segments::iterator first) {
   bool sound = true;
   for (auto it = first; it != segments_.end();) {
     const auto next = std::next(it);
-    if (!sound) {
+    // One that begins below the end was truncated away, and a power cut has brought it back.
+    if (!sound || it->first < end_offset_) {
       TRY_VOID(remove_now(it->first));
     } else {
       TRY(sound, verify(*it->second));

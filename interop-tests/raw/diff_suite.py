@@ -235,6 +235,48 @@ def configs(answer):
         yield name, answer[start:at]
 
 
+@test
+def log_directories():
+    def alter(path, topic, partition):
+        return frame(34, 1, struct.pack(">i", 1) + text(path) + struct.pack(">i", 1) + text(topic) + struct.pack(">ii", 1, partition))
+
+    def own(peer):
+        return peer.broker.folder + "/data"
+    same("a directory that is not there", alter("/none", "d", 0))
+    for topic, partition in (("d", 0), ("nope", 0), ("d", 9)):
+        kafka, klamm = (peer.ask(alter(own(peer), topic, partition)).hex() for peer in peers())
+        equal(klamm, kafka, f"to where it is: {topic}-{partition}")
+    for topics in (struct.pack(">i", 1) + text("d") + struct.pack(">iii", 2, 0, 1), struct.pack(">i", 0), struct.pack(">i", 1) + text("nope") + struct.pack(">ii", 1, 0)):
+        kafka, klamm = (sorted(directories(peer.ask(frame(35, 1, topics)), own(peer))) for peer in peers())
+        equal(klamm, kafka, f"what lies in the directories: {topics}")
+
+
+def directories(answer, own):
+    """DescribeLogDirs v1: error, directory, topic and partition of each line; the sizes are each broker's own."""
+    at = 8
+
+    def take(form):
+        nonlocal at
+        values = struct.unpack_from(form, answer, at)
+        at += struct.calcsize(form)
+        return values[0] if len(values) == 1 else values
+
+    def string():
+        nonlocal at
+        size = take(">h")
+        at += size
+        return answer[at - size:at].decode()
+    for _ in range(take(">i")):
+        error, path = take(">h"), string()
+        topics = take(">i")
+        yield error, path == own, topics
+        for _ in range(topics):
+            topic = string()
+            for _ in range(take(">i")):
+                index, _size, lag, future = take(">iqq?")
+                yield error, topic, index, lag, future
+
+
 try:
     main()
 finally:

@@ -60,10 +60,12 @@ def tool(main_class, *args):
     return subprocess.run(["java", "-cp", f"{libs.parent}/tools-libs/*:{libs}/*:{libs.parent}/classes", main_class, *args], capture_output=True, text=True, timeout=120)
 
 
-def dump(*files):
-    """What the stock kafka-dump-log says of the files, with its index and deep checks."""
-    done = tool("org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", "--files", ",".join(map(str, files)))
+def dump(files, *decoder):
+    """What the stock kafka-dump-log says of the files, with its index and deep checks; it must not complain."""
+    done = tool("org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", *decoder, "--files", ",".join(map(str, files)))
     equal(done.returncode, 0, f"dump of {files}: {done.stderr[-500:]}")
+    for trouble in ("isvalid: false", "Mismatches", "Found timestamp mismatch", "Non-consecutive", "Found out of order timestamp", "Could not"):
+        assert trouble not in done.stdout, done.stdout[done.stdout.index(trouble) - 200:][:600]
     return done.stdout
 
 
@@ -86,9 +88,7 @@ def what_klamm_wrote_and_compacted_is_clean_to_the_stock_dump_log_and_to_kafka()
     logs = sorted(folder.glob("*.log"))
     assert len(logs) > 1, logs
     for log in logs:
-        said = dump(log, log.with_suffix(".index"), log.with_suffix(".timeindex"))
-        for trouble in ("isvalid: false", "Mismatches", "Found timestamp mismatch", "Non-consecutive", "Found out of order timestamp"):
-            assert trouble not in said, f"{log.name}: {said[said.index(trouble) - 200:][:600]}"
+        dump([log, log.with_suffix(".index"), log.with_suffix(".timeindex")])
     broker.kind = "kafka"
     broker.start()
     equal(read(), before, "the compacted topic under Kafka")
@@ -98,6 +98,41 @@ def what_klamm_wrote_and_compacted_is_clean_to_the_stock_dump_log_and_to_kafka()
     broker.start()
     equal(read()[-1].split()[2], "after", "the last record, from Kafka")
     broker.kill()
+
+
+@test
+def every_file_of_klamm_is_clean_to_the_stock_dump_log_and_what_was_deleted_stays_deleted():
+    broker = Broker("klamm", more="log.segment.bytes=1048576\nmetadata.log.max.record.bytes.between.snapshots=2000\n")
+    broker.start()
+    for codec in CODECS:
+        lines = (f"k{i}:{codec}-{i}-{random.randbytes(200).hex()}" for i in range(COUNT))
+        kcat(broker, "-P", "-t", "f-" + codec, "-K:", "-H", "where=here", "-z", codec, input="\n".join(lines))
+    wanted = pathlib.Path(broker.folder) / "delete.json"
+    wanted.write_text('{"partitions": [{"topic": "f-none", "partition": 0, "offset": 3000}], "version": 1}')
+    equal(tool("org.apache.kafka.tools.DeleteRecordsCommand", "--bootstrap-server", broker.address, "--offset-json-file", str(wanted)).returncode, 0)
+    kcat(broker, "-G", "g", "f-gzip", "-e", "-q", "-o", "beginning")
+
+    def read():
+        return {codec: kcat(broker, "-C", "-t", "f-" + codec, "-e", "-q", "-f", "%o %k %h %s\n").splitlines() for codec in CODECS}
+    before = read()
+    equal(before["none"][0].split()[:3], ["3000", "k3000", "where=here"], "the first record that is left")
+    broker.stop()
+    data = pathlib.Path(broker.folder) / "data"
+    for partition in data.glob("*-[0-9]*"):
+        decoder = {"__cluster_metadata": ["--cluster-metadata-decoder"], "__consumer_offsets": ["--offsets-decoder"]}.get(partition.name.rsplit("-", 1)[0], [])
+        if partition.name.startswith("__consumer_offsets") and not any(log.stat().st_size for log in partition.glob("*.log")):
+            continue
+        files = [file for suffix in ("log", "index", "timeindex", "snapshot", "checkpoint") for file in sorted(partition.glob("*." + suffix))]
+        dump(files, *decoder)
+    snapshots = sorted((data / "__cluster_metadata-0").glob("*.checkpoint"))
+    assert len(snapshots) > 1, snapshots
+    assert "f-zstd" in dump(snapshots[-1:], "--cluster-metadata-decoder"), "the newest snapshot names no topic"
+    for kind in ("kafka", "klamm"):
+        broker.kind = kind
+        broker.start()
+        equal(read(), before, f"under {kind}")
+        equal(kcat(broker, "-G", "g", "f-gzip", "-e", "-q"), "", f"what the group still had to read under {kind}")
+        broker.stop()
 
 
 def committed(broker):

@@ -6,6 +6,7 @@
 //   bench_client synced   PORT TOPIC PRODUCERS SECONDS (each with one 1 KiB batch on its way)
 //   bench_client fetch    PORT TOPIC PARTITIONS
 //   bench_client ready    PORT TOPIC PARTITIONS       (until every partition tells its end)
+//   bench_client touch    MEGABYTES                   (of memory, given back at once)
 //   bench_client transfer FILE                        (the bare loop: page cache to a socket)
 //   bench_client latency  PORT TOPIC RECORDS_PER_S SECONDS
 //   bench_client requests PORT CONNECTIONS SECONDS
@@ -350,6 +351,12 @@ void fetch(int port, const std::string& topic, int partitions) {
   std::printf("%.6f %lld\n", seconds_since(start), static_cast<long long>(total));
 }
 
+// On a virtual machine the first touch of a page costs time that is the host's.
+void touch(size_t megabytes) {
+  std::vector<uint8_t> memory(megabytes << 20, 1);
+  std::printf("%d\n", memory[memory.size() / 2]);
+}
+
 void ready(int port, const std::string& topic, int partitions) {
   ListOffsetsRequest request;
   request.replica_id = -1;
@@ -468,6 +475,8 @@ int main(int argc, char** argv) {
     synced(number(1), args.at(2), number(3), number(4));
   } else if (mode == "ready") {
     ready(number(1), args.at(2), number(3));
+  } else if (mode == "touch") {
+    touch(static_cast<size_t>(number(1)));
   } else if (mode == "transfer") {
     transfer(args.at(1));
   } else if (mode == "fetch") {

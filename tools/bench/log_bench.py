@@ -35,7 +35,7 @@ def sizes(broker, bench, megabytes, note):
         bench.create(broker.port, topic, 1, {"max.message.bytes": "4000000"})
         bench.client("produce", broker.port, topic, 1, 1, max(megabytes // 5, 20), batch, record)
         before = bench.cpu(broker.pid)
-        seconds, size = bench.client("produce", broker.port, topic, 1, 1, megabytes, batch, record)
+        seconds, size = bench.produce(broker.port, topic, 1, 1, megabytes, batch, record)
         note(f"produce MB/s ({name})", size / 1e6 / seconds)
         note(f"produce CPU s/GB ({name})", (bench.cpu(broker.pid) - before) / (size / 1e9))
 
