@@ -247,7 +247,7 @@ def log_directories():
         kafka, klamm = (peer.ask(alter(own(peer), topic, partition)).hex() for peer in peers())
         equal(klamm, kafka, f"to where it is: {topic}-{partition}")
     for topics in (struct.pack(">i", 1) + text("d") + struct.pack(">iii", 2, 0, 1), struct.pack(">i", 0), struct.pack(">i", 1) + text("nope") + struct.pack(">ii", 1, 0)):
-        kafka, klamm = (sorted(directories(peer.ask(frame(35, 1, topics)), own(peer))) for peer in peers())
+        kafka, klamm = (sorted(directories(peer.ask(frame(35, 1, topics)), own(peer)), key=repr) for peer in peers())
         equal(klamm, kafka, f"what lies in the directories: {topics}")
 
 

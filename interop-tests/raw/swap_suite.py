@@ -102,7 +102,7 @@ def what_klamm_wrote_and_compacted_is_clean_to_the_stock_dump_log_and_to_kafka()
 
 @test
 def every_file_of_klamm_is_clean_to_the_stock_dump_log_and_what_was_deleted_stays_deleted():
-    broker = Broker("klamm", more="log.segment.bytes=1048576\nmetadata.log.max.record.bytes.between.snapshots=2000\n")
+    broker = Broker("klamm", more="log.segment.bytes=1048576\nmetadata.log.max.record.bytes.between.snapshots=300\n")
     broker.start()
     for codec in CODECS:
         lines = (f"k{i}:{codec}-{i}-{random.randbytes(200).hex()}" for i in range(COUNT))
