@@ -14,8 +14,8 @@ namespace klamm::broker {
 template <class Answer>
 class AnswerSlot {
  public:
-  // What all questions of one request have in common. Each slot is touched by one shard at a time: by
-  // the owner until the message home.
+  // What all questions of one request have in common. Each slot is touched by one shard at a time:
+  // by the owner until the message home.
   struct Request {
     std::vector<Answer> answers;
     size_t shards_left = 0;
@@ -77,8 +77,8 @@ void ask_owners_for(Broker& here, std::vector<Question> questions, Owner owner, 
   for (auto& [shard, indexes] : shares) {
     here.at(shard, [request, all, ask, home = here.shard(),
                     indexes = std::move(indexes)](Broker& there) mutable {
-      const auto share = std::make_shared<typename Slot::Share>(
-          std::move(request), &there, home, indexes.size());
+      const auto share =
+          std::make_shared<typename Slot::Share>(std::move(request), &there, home, indexes.size());
       for (const size_t i : indexes) {
         ask(there, (*all)[i], Slot(share, i));
       }

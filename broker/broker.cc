@@ -48,7 +48,9 @@ Broker::Broker(Node& node, size_t shard)
       housekeeping_(config_, replicas_, timers_, environment_.clock),
       groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
       fetch_sessions_(
-          static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {}
+          static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {
+  replicas_.on_synced([this] { at_controller([](Node& there) { there.checkpoint_soon(); }); });
+}
 
 const std::string& Broker::cluster_id() const { return node_.cluster_id(); }
 

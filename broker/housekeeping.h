@@ -1,7 +1,8 @@
 #pragma once
 // The recurring work on all logs that one shard owns, in slices between which the shard serves its
 // clients: retention every log.retention.check.interval.ms, and once after an unclean stop the
-// recovery of every log that nobody has asked for yet, on other threads and with progress in the log.
+// recovery of every log that nobody has asked for yet, on other threads and with progress in the
+// log.
 #include <vector>
 
 #include "broker/replicas.h"

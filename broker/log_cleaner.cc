@@ -7,7 +7,9 @@ namespace klamm::broker {
 namespace {
 
 // A slice is short beside what clients notice; the pause lets their requests in.
-constexpr uint64_t kSliceBytes = 256 * 1024;
+constexpr int64_t kSliceMs = 2;
+constexpr int kStepsMax = 16;  // in a slice
+constexpr uint64_t kStepBytes = 256 * 1024;
 constexpr int64_t kPauseMs = 1;
 
 }  // namespace
@@ -64,7 +66,11 @@ void LogCleaner::go_on() {
     compaction_.reset();
     return begin_next();
   }
-  const auto done = compaction_->step(kSliceBytes);
+  const int64_t until = clock_.monotonic_ms() + kSliceMs;
+  Result<bool> done = false;
+  for (int i = 0; i < kStepsMax && done && !*done && clock_.monotonic_ms() < until; ++i) {
+    done = compaction_->step(kStepBytes);
+  }
   if (done && !*done) {
     return after(kPauseMs, &LogCleaner::go_on);
   }

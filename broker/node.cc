@@ -80,15 +80,17 @@ Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig c
   TRY_VOID(node->open_dirs(cluster_id));
   const LogDir& metadata_dir = *node->dirs_.front();
   const auto number = [&](const char* key) { return node->config_.number(key); };
-  TRY(node->quorum_, replication::Quorum::open(node->dirs_.front()->disk(), environment.clock,
-                                               {.folder = metadata_dir.path() + kMetadataFolder,
-                                                .node_id = node->config_.node_id(),
-                                                .clean = metadata_dir.was_clean(),
-                                                .snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots"),
-                                                .snapshot_interval_ms = number("metadata.log.max.snapshot.interval.ms"),
-                                                .segment_bytes = number("metadata.log.segment.bytes"),
-                                                .retention_bytes = number("metadata.max.retention.bytes"),
-                                                .retention_ms = number("metadata.max.retention.ms")}));
+  TRY(node->quorum_,
+      replication::Quorum::open(
+          node->dirs_.front()->disk(), environment.clock,
+          {.folder = metadata_dir.path() + kMetadataFolder,
+           .node_id = node->config_.node_id(),
+           .clean = metadata_dir.was_clean(),
+           .snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots"),
+           .snapshot_interval_ms = number("metadata.log.max.snapshot.interval.ms"),
+           .segment_bytes = number("metadata.log.segment.bytes"),
+           .retention_bytes = number("metadata.max.retention.bytes"),
+           .retention_ms = number("metadata.max.retention.ms")}));
   TRY_VOID(node->load_shards());
   node->quorum_->observe(
       [raw = node.get()](const ImagePtr&, const ImagePtr& now) { raw->publish(now); });
@@ -220,11 +222,11 @@ Result<> Node::register_node() {
   unfence.broker_id = config_.node_id();
   unfence.broker_epoch = broker_epoch_;
   unfence.fenced = kUnfence;
-  TRY_VOID(commit({to_record(controller_registration(config_.node_id(),
-                                                     storage::new_uuid(environment_.random)),
-                             0),
-                   to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4),
-                   to_record(unfence, 3)}));
+  TRY_VOID(commit(
+      {to_record(controller_registration(config_.node_id(), storage::new_uuid(environment_.random)),
+                 0),
+       to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4),
+       to_record(unfence, 3)}));
   TRY_VOID(commit(replication::take_offline(*image(), config_.node_id(), online_dirs())));
   return commit(replication::elect_for(*image(), config_.node_id(), online_dirs()));
 }
@@ -338,6 +340,27 @@ Result<int64_t> Node::next_producer_id() {
 
 namespace {
 
+// All shards have their share of every directory.
+DirOffsets together(const std::vector<DirOffsets>& of_shards) {
+  DirOffsets all;
+  for (const DirOffsets& of_shard : of_shards) {
+    for (const auto& [dir, offsets] : of_shard) {
+      LogDir::Offsets& of_dir = all[dir];
+      of_dir.recovery_points.insert(offsets.recovery_points.begin(), offsets.recovery_points.end());
+      of_dir.start_offsets.insert(offsets.start_offsets.begin(), offsets.start_offsets.end());
+      of_dir.cleaned.insert(offsets.cleaned.begin(), offsets.cleaned.end());
+      of_dir.high_watermarks.insert(offsets.high_watermarks.begin(), offsets.high_watermarks.end());
+    }
+  }
+  return all;
+}
+
+void complain(const Result<>& done) {
+  if (!done) {
+    spdlog::error("cannot write checkpoints: {}", done.error().why);
+  }
+}
+
 void every(Broker& broker, int64_t period_ms, const std::function<void()>& work) {
   broker.timers().at(broker.clock().monotonic_ms() + period_ms, [&broker, period_ms, work] {
     work();
@@ -356,43 +379,55 @@ void Node::start_background() {
     shard->mover().start();
   }
   every(*shards_[kControllerShard], config_.number("log.flush.offset.checkpoint.interval.ms"),
-        [this] {
-          write_checkpoints([](const Result<>& done) {
-            if (!done) {
-              spdlog::error("cannot write checkpoints: {}", done.error().why);
-            }
-          });
-        });
+        [this] { write_checkpoints(complain); });
 }
 
-void Node::write_checkpoints(std::move_only_function<void(Result<>)> done) {
+void Node::write_checkpoints(std::move_only_function<void(const Result<>&)> done) {
+  checkpoints_wanted_.push_back(std::move(done));
+  if (!checkpointing_) {
+    begin_checkpoints();
+  }
+}
+
+void Node::begin_checkpoints() {
+  checkpointing_ = true;
   Broker& here = *shards_[kControllerShard];
   ask_owners(
       here, here.all_shards(), [](size_t shard) { return shard; },
       [](Broker& broker, size_t) { return broker.replicas().offsets(); },
-      [this, done = std::move(done)](const std::vector<DirOffsets>& of_shards) mutable {
-        done(store(of_shards));
+      [this, &here, dones = std::exchange(checkpoints_wanted_, {})](
+          const std::vector<DirOffsets>& of_shards) mutable {
+        here.background().run([offsets = together(of_shards)] { return store(offsets); },
+                              [this, dones = std::move(dones)](const Result<>& outcome) mutable {
+                                for (auto& done : dones) {
+                                  done(outcome);
+                                }
+                                checkpointing_ = false;
+                                if (!checkpoints_wanted_.empty()) {
+                                  begin_checkpoints();
+                                }
+                              });
       });
 }
 
-Result<> Node::store(const std::vector<DirOffsets>& of_shards) {
-  for (const auto& dir : dirs_) {
-    if (dir->is_offline()) {
-      continue;
+void Node::checkpoint_soon() {
+  constexpr int64_t kSoonMs = 500;
+  if (checkpoint_armed_) {
+    return;
+  }
+  checkpoint_armed_ = true;
+  Broker& here = *shards_[kControllerShard];
+  here.timers().at(here.clock().monotonic_ms() + kSoonMs, [this] {
+    checkpoint_armed_ = false;
+    write_checkpoints(complain);
+  });
+}
+
+Result<> Node::store(const DirOffsets& offsets) {
+  for (const auto& [dir, of_dir] : offsets) {
+    if (!dir->is_offline()) {
+      TRY_VOID(dir->store_checkpoints(of_dir));
     }
-    LogDir::Offsets together;
-    for (const DirOffsets& of_shard : of_shards) {
-      if (const auto found = of_shard.find(dir.get()); found != of_shard.end()) {
-        const LogDir::Offsets& offsets = found->second;
-        together.recovery_points.insert(offsets.recovery_points.begin(),
-                                        offsets.recovery_points.end());
-        together.start_offsets.insert(offsets.start_offsets.begin(), offsets.start_offsets.end());
-        together.cleaned.insert(offsets.cleaned.begin(), offsets.cleaned.end());
-        together.high_watermarks.insert(offsets.high_watermarks.begin(),
-                                        offsets.high_watermarks.end());
-      }
-    }
-    TRY_VOID(dir->store_checkpoints(together));
   }
   return {};
 }
@@ -405,7 +440,7 @@ Result<> Node::close() {
     unclean.merge(shard->replicas().close());
     of_shards.push_back(shard->replicas().offsets());
   }
-  TRY_VOID(store(of_shards));
+  TRY_VOID(store(together(of_shards)));
   for (const auto& dir : dirs_) {
     if (!dir->is_offline() && !unclean.contains(dir.get())) {
       TRY_VOID(dir->mark_clean(broker_epoch_));

@@ -52,8 +52,12 @@ class Node {
 
   // Arms the recurring work: retention, checkpoints, offset expiry.
   void start_background();
-  // Asks every shard for its offsets and writes the checkpoints of all directories.
-  void write_checkpoints(std::move_only_function<void(Result<>)> done);
+  // Asks every shard for its offsets and writes the checkpoints of all directories, on another
+  // thread. Who asks while that is under way gets a round of his own after it.
+  void write_checkpoints(std::move_only_function<void(const Result<>&)> done);
+  // The same before long: recovery points have moved by a segment or more, which the next start
+  // need not verify.
+  void checkpoint_soon();
   // For a clean stop.
   Result<> close();
 
@@ -69,7 +73,8 @@ class Node {
   void on_dir_failure(const storage::LogDir& dir, const Error& error);
   std::map<Uuid, size_t> directory_load() const;
   void publish(const ImagePtr& image);
-  Result<> store(const std::vector<DirOffsets>& of_shards);
+  void begin_checkpoints();
+  static Result<> store(const DirOffsets& offsets);
 
   Environment environment_;
   BrokerConfig config_;
@@ -80,6 +85,9 @@ class Node {
   std::unique_ptr<replication::Quorum> quorum_;
   std::vector<std::unique_ptr<Broker>> shards_;
   Mailboxes* mailboxes_ = nullptr;
+  std::vector<std::move_only_function<void(const Result<>&)>> checkpoints_wanted_;
+  bool checkpointing_ = false;
+  bool checkpoint_armed_ = false;
   int64_t broker_epoch_ = -1;
   int64_t producer_id_ = 0;
   int64_t producer_id_end_ = 0;

@@ -2,6 +2,8 @@
 #include "broker/test_cluster.h"
 #include "protocol/generated/alter_replica_log_dirs_request.h"
 #include "protocol/generated/alter_replica_log_dirs_response.h"
+#include "protocol/generated/delete_topics_request.h"
+#include "protocol/generated/delete_topics_response.h"
 #include "protocol/generated/describe_log_dirs_request.h"
 #include "protocol/generated/describe_log_dirs_response.h"
 
@@ -169,6 +171,42 @@ TEST_CASE("retention reaches logs that nobody asks for, and closes them again") 
   }
   REQUIRE(replicas.find_open(topic, 3) != nullptr);
   CHECK(replicas.find_open(topic, 3)->log().start_offset() == 4);
+}
+
+TEST_CASE("what was synced by a roll is not verified again after a kill") {
+  Cluster cluster(2, 5, {{"log.segment.bytes", "1048576"}});
+  const Uuid topic = cluster.create_topic();
+  for (int i = 0; i < 1200; ++i) {
+    REQUIRE(produce(cluster, topic) == kAllFine);
+  }
+  cluster.pass(1000);  // far less than log.flush.offset.checkpoint.interval.ms
+  cluster.start(1, 6);
+  Replicas& replicas = cluster.node->shard(0).replicas();
+  const auto last = replicas.find(topic, kPartitions - 1);
+  REQUIRE(last);
+  CHECK((*last)->log().segment_count() > 1);
+  CHECK((*last)->log().recovery_point() > 0);
+  CHECK((*last)->log().end_offset() == 1200 * kPartitions);
+}
+
+TEST_CASE("a topic that is made again begins at 0, whatever the checkpoints say of its name") {
+  Cluster cluster(1, 5);
+  Uuid topic = cluster.create_topic();
+  CHECK(produce(cluster, topic) == kAllFine);
+  REQUIRE((*cluster.node->shard(0).replicas().find(topic, 7))->log().advance_start(5, 1));
+  REQUIRE(cluster.node->close());
+  cluster.start(1, 6);
+  DeleteTopicsRequest remove;
+  remove.topics = {{.topic_id = topic}};
+  remove.topics[0].name.reset();
+  CHECK(cluster.client(0).ask<DeleteTopicsResponse>(remove).responses.at(0).error_code ==
+        ErrorCode::kNone);
+  for (const char* d : {"/a", "/b"}) { const auto l = cluster.disk.list(d); for (auto& n : *l) std::printf("%s/%s\n", d, n.c_str()); }
+  topic = cluster.create_topic();
+  const auto partition = cluster.node->shard(0).replicas().find(topic, 7);
+  REQUIRE(partition);
+  CHECK((*partition)->log().start_offset() == 0);
+  CHECK((*partition)->log().end_offset() == 0);
 }
 
 TEST_CASE("logs move between directories while they are written to, also over a restart") {

@@ -109,6 +109,8 @@ Result<> Replicas::Opening::run() {
   const std::string folder = home->folder_of(id);
   const std::string metadata = folder + "/partition.metadata";
   if (!disk.exists(metadata)) {
+    // The checkpoints may know a topic of this name that is gone.
+    options = {.clean = options.clean, .now_ms = options.now_ms};
     TRY_VOID(disk.make_dirs(folder));
     // The log's first flush syncs it.
     TRY_VOID(disk.write_file(metadata, storage::format_partition_metadata(topic_id)));
@@ -131,7 +133,7 @@ Result<Partition*> Replicas::install(const Key& key, Opening& opening, const Res
   }
   opening.log->share(open_files_);
   auto partition = std::make_shared<Partition>(opening.id, opening.topic_id, std::move(opening.log),
-                                               background_);
+                                               background_, [this] { on_synced_(); });
   partition->log().set_config(
       resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
   partition->update(*image);

@@ -50,6 +50,8 @@ class Replicas {
   // Takes the shard's share of what was found in the directories. Logs are opened, and after a
   // crash verified, when they are first asked for.
   void load(const ImagePtr& image, Homes homes);
+  // Called when a recovery point has moved so far that a checkpoint is worth while.
+  void on_synced(std::function<void()> told) { on_synced_ = std::move(told); }
   const ImagePtr& image() const { return image_; }
   // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
   void follow(const ImagePtr& before, const ImagePtr& now);
@@ -142,6 +144,7 @@ class Replicas {
   std::unordered_map<Key, Open, KeyHash> partitions_;
   std::unordered_map<Key, std::shared_ptr<Opening>, KeyHash> opening_;
   Homes homes_;
+  std::function<void()> on_synced_ = [] {};
   struct Removal {
     storage::LogDir* dir;
     std::string folder;

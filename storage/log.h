@@ -38,6 +38,7 @@ struct TimestampOffset {
 class LogFlush {
  public:
   Result<> run();
+  bool seals_segment() const { return !snapshots_.empty(); }
 
  private:
   friend class Log;

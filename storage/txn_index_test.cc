@@ -22,10 +22,8 @@ protocol::Bytes transactional(int64_t producer, int16_t epoch, int32_t sequence,
 
 // The control batch that ends a transaction (KIP-98).
 protocol::Bytes marker(int64_t producer, int16_t epoch, bool commits, int32_t coordinator = 3) {
-  protocol::BatchBuilder builder({.producer_id = producer,
-                                  .producer_epoch = epoch,
-                                  .transactional = true,
-                                  .control = true});
+  protocol::BatchBuilder builder(
+      {.producer_id = producer, .producer_epoch = epoch, .transactional = true, .control = true});
   const uint8_t key[] = {0, 0, 0, static_cast<uint8_t>(commits)};
   const uint8_t value[] = {0, 0, 0, 0, 0, static_cast<uint8_t>(coordinator)};
   builder.add(kNow, key, value);
@@ -105,7 +103,9 @@ TEST_CASE("txn index: the same after a clean stop, a crash and a damaged index")
     }
     SECTION("crash") {}
     SECTION("crash without index") { REQUIRE(disk.remove(kPath)); }
-    SECTION("crash with a torn index") { REQUIRE((*disk.open(kPath, OpenMode::kReadWrite))->truncate(20)); }
+    SECTION("crash with a torn index") {
+      REQUIRE((*disk.open(kPath, OpenMode::kReadWrite))->truncate(20));
+    }
     SECTION("clean, then a torn index") {
       REQUIRE(log->close());
       REQUIRE((*disk.open(kPath, OpenMode::kReadWrite))->truncate(20));

@@ -24,9 +24,15 @@ class Partition : public std::enable_shared_from_this<Partition> {
  public:
   using Committed = std::move_only_function<void(ErrorCode)>;
 
-  Partition(storage::TopicPartition id, Uuid topic_id, std::unique_ptr<storage::Log> log,
-            storage::Background& background)
-      : id_(std::move(id)), topic_id_(topic_id), log_(std::move(log)), background_(background) {
+  // `on_synced` is called when a background flush has moved the log's recovery point by a segment.
+  Partition(
+      storage::TopicPartition id, Uuid topic_id, std::unique_ptr<storage::Log> log,
+      storage::Background& background, std::function<void()> on_synced = [] {})
+      : id_(std::move(id)),
+        topic_id_(topic_id),
+        log_(std::move(log)),
+        background_(background),
+        on_synced_(std::move(on_synced)) {
     high_watermark_ = log_->end_offset();
   }
 
@@ -77,6 +83,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   Uuid topic_id_;
   std::unique_ptr<storage::Log> log_;
   storage::Background& background_;
+  std::function<void()> on_synced_;
   bool flushing_ = false;
   int64_t flush_demanded_to_ = 0;  // what is below it is committed once it is flushed
   std::vector<std::pair<int64_t, Committed>> waiting_;  // by the offset that they wait for
