@@ -120,7 +120,7 @@ void Broker::warn_of_storage(const Error& error) {
 
 void Broker::follow(const ImagePtr& image) {
   if (image->offset > replicas_.image()->offset) {
-    replicas_.follow(replicas_.image(), image);
+    replicas_.follow(image);
   }
 }
 

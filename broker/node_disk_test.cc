@@ -201,7 +201,12 @@ TEST_CASE("a topic that is made again begins at 0, whatever the checkpoints say 
   remove.topics[0].name.reset();
   CHECK(cluster.client(0).ask<DeleteTopicsResponse>(remove).responses.at(0).error_code ==
         ErrorCode::kNone);
-  for (const char* d : {"/a", "/b"}) { const auto l = cluster.disk.list(d); for (auto& n : *l) std::printf("%s/%s\n", d, n.c_str()); }
+  // The folders go by way of a new name.
+  for (int32_t i = 0; i < kPartitions; ++i) {
+    const std::string folder = "t-" + std::to_string(i);
+    CHECK_FALSE(cluster.disk.exists("/a/" + folder));
+    CHECK_FALSE(cluster.disk.exists("/b/" + folder));
+  }
   topic = cluster.create_topic();
   const auto partition = cluster.node->shard(0).replicas().find(topic, 7);
   REQUIRE(partition);

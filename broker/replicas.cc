@@ -168,8 +168,8 @@ void Replicas::open_in_background(const TopicPartition& id,
       });
 }
 
-void Replicas::follow(const ImagePtr& before, const ImagePtr& now) {
-  image_ = now;
+void Replicas::follow(const ImagePtr& now) {
+  const ImagePtr before = std::exchange(image_, now);
   if (before->topics != now->topics) {
     for (const auto& [id, topic] : before->topics->by_id) {
       if (!now->topics->by_id.contains(id)) {

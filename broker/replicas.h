@@ -54,7 +54,7 @@ class Replicas {
   void on_synced(std::function<void()> told) { on_synced_ = std::move(told); }
   const ImagePtr& image() const { return image_; }
   // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
-  void follow(const ImagePtr& before, const ImagePtr& now);
+  void follow(const ImagePtr& now);
 
   bool owns(const Uuid& topic_id, int32_t partition) const {
     return owning_shard(topic_id, partition, place_.count) == place_.index;
