@@ -38,10 +38,9 @@ class CoordinatorRuntime::Hosted : public RecordSink {
     for (const auto& record : records) {
       shard->replay(record, now);
     }
-    (*found)->when_committed(info->last_offset + 1,
-                             [committed = std::move(committed)](ErrorCode code) {
-                               committed(told_to_client(code));
-                             });
+    (*found)->when_committed(
+        info->last_offset + 1,
+        [committed = std::move(committed)](ErrorCode code) { committed(told_to_client(code)); });
   }
   void rearm() {
     const auto deadline = shard->next_deadline();
