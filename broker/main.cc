@@ -219,8 +219,8 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Frames of up to some MB come and go by the thousand: a mapping for each would cost more than all
-  // the rest. What a burst leaves behind is handed back a little later (Loops::trim_memory).
+  // Frames of up to some MB come and go by the thousand: a mapping for each would cost more than
+  // all the rest. What a burst leaves behind is handed back a little later (Loops::trim_memory).
   mallopt(M_MMAP_THRESHOLD, 8 << 20);
   mallopt(M_TRIM_THRESHOLD, 32 << 20);
   CLI::App app("klamm: Apache Kafka's broker as one small native binary", "klamm");

@@ -31,7 +31,7 @@ struct ProducerEntry {
   int16_t epoch = -1;
   int32_t coordinator_epoch = -1;
   int64_t last_timestamp = -1;
-  int64_t txn_first_offset = -1;      // -1: no open transaction
+  int64_t txn_first_offset = -1;       // -1: no open transaction
   std::vector<ProducerBatch> batches;  // oldest first, at most kBatchesMax
 };
 

@@ -101,10 +101,7 @@ class Segment {
 
  private:
   Segment(Disk& disk, OpenFiles& open_files, const std::string& folder, int64_t base_offset)
-      : disk_(disk),
-        open_files_(&open_files),
-        folder_(folder),
-        base_offset_(base_offset) {}
+      : disk_(disk), open_files_(&open_files), folder_(folder), base_offset_(base_offset) {}
   std::string path(const char* suffix) const {
     return folder_ + "/" + file_name(base_offset_, suffix);
   }

@@ -22,8 +22,8 @@ inline constexpr int64_t kAbortedTxnSize = 34;
 // In the order of their markers.
 using TxnIndex = std::vector<AbortedTxn>;
 
-// Empty when there is no file. CORRUPT_MESSAGE when entries have an unknown version, do not rise, lie
-// below `base_offset` or do not fill the file.
+// Empty when there is no file. CORRUPT_MESSAGE when entries have an unknown version, do not rise,
+// lie below `base_offset` or do not fill the file.
 Result<TxnIndex> load_txn_index(Disk& disk, const std::string& path, int64_t base_offset);
 // Writes the last entry of `index` where it belongs in the file, creating it for the first.
 Result<> append_txn_index(Disk& disk, const std::string& path, const TxnIndex& index);

@@ -81,9 +81,9 @@ void read_records(Partition& partition, const FetchRequest::FetchPartition& want
   }
   const auto size_max = static_cast<size_t>(
       std::max<int64_t>(std::min<int64_t>(wanted.partition_max_bytes, bytes_left), 0));
-  auto records = committed ? read_committed(log, wanted.fetch_offset, size_max, nothing_yet, answer)
-                           : log.read(wanted.fetch_offset, size_max, answer.high_watermark,
-                                      nothing_yet);
+  auto records = committed
+                     ? read_committed(log, wanted.fetch_offset, size_max, nothing_yet, answer)
+                     : log.read(wanted.fetch_offset, size_max, answer.high_watermark, nothing_yet);
   if (records) {
     answer.records = std::move(*records);
     return;

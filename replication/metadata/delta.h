@@ -41,7 +41,7 @@ class Delta {
   std::shared_ptr<TopicImage> editable(const Uuid& id);
 
   MetadataImage image_;
-  Bytes record_;  // the one that is being applied
+  Bytes record_;                         // the one that is being applied
   std::shared_ptr<TopicsImage> topics_;  // copied on the first change
   std::shared_ptr<ConfigsImage> configs_;
   std::unordered_map<Uuid, std::shared_ptr<TopicImage>> edited_;  // copied or made by this delta

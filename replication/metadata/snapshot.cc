@@ -83,8 +83,7 @@ void add_configs(const MetadataImage& image, std::vector<Bytes>& records) {
 std::vector<Bytes> to_records(const MetadataImage& image) {
   std::vector<Bytes> records;
   // What the others may say depends on the metadata version, so it comes first.
-  if (const auto version = image.features.find(kMetadataVersion);
-      version != image.features.end()) {
+  if (const auto version = image.features.find(kMetadataVersion); version != image.features.end()) {
     records.push_back(feature(version->first, version->second));
   }
   for (const auto& [name, level] : image.features) {

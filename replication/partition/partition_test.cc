@@ -105,10 +105,9 @@ TEST_CASE("a failed sync refuses those who wait, and nothing is acknowledged aft
   storage::SimDisk below;
   storage::GuardedDisk disk(below);
   Held background;
-  const auto partition =
-      std::make_shared<Partition>(storage::TopicPartition{"t", 0}, Uuid(),
-                                  *storage::Log::open(disk, "/d/t-0", {.flush_messages = 1}, {}),
-                                  background);
+  const auto partition = std::make_shared<Partition>(
+      storage::TopicPartition{"t", 0}, Uuid(),
+      *storage::Log::open(disk, "/d/t-0", {.flush_messages = 1}, {}), background);
   REQUIRE(partition->append(storage::make_batch(1, 1), 1, 1));
   std::optional<ErrorCode> told;
   partition->when_committed(1, [&](ErrorCode code) { told = code; });

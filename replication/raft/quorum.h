@@ -21,7 +21,8 @@ struct QuorumOptions {
   int32_t node_id = 1;
   bool clean = false;  // the directory was closed cleanly
   // A snapshot is written once as many bytes of records have come since the last one, or after as
-  // long when there are any (metadata.log.max...); what is behind the newest goes as retention says.
+  // long when there are any (metadata.log.max...); what is behind the newest goes as retention
+  // says.
   int64_t snapshot_bytes = 20 << 20;
   int64_t snapshot_interval_ms = 3'600'000;
   int64_t segment_bytes = 1 << 30;

@@ -124,7 +124,8 @@ TEST_CASE("a snapshot holds everything, a restart begins with it, and the log be
       partition.replicas = partition.isr = {1};
       partition.leader = 1;
       partition.directories = {Uuid{4, 4}};
-      REQUIRE((*quorum)->append({to_record(topic, 0), to_record(partition, 2), settings(topic.name)}));
+      REQUIRE(
+          (*quorum)->append({to_record(topic, 0), to_record(partition, 2), settings(topic.name)}));
       if (i % 3 == 0) {
         protocol::RemoveTopicRecord remove;
         remove.topic_id = topic.topic_id;

@@ -13,9 +13,8 @@ Result<> GuardedDisk::State::allow() {
 }
 
 void GuardedDisk::State::note(const Error& error, bool is_sync) {
-  const bool is_shortage =
-      is_disk_full(error) || error.system == EMFILE || error.system == ENFILE ||
-      error.system == ENOMEM;
+  const bool is_shortage = is_disk_full(error) || error.system == EMFILE ||
+                           error.system == ENFILE || error.system == ENOMEM;
   if (error.code != ErrorCode::kKafkaStorageError || (is_shortage && !is_sync)) {
     return;
   }
