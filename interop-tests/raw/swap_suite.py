@@ -113,7 +113,8 @@ def every_file_of_klamm_is_clean_to_the_stock_dump_log_and_what_was_deleted_stay
     kcat(broker, "-G", "g", "f-gzip", "-e", "-q", "-o", "beginning")
 
     def read():
-        return {codec: kcat(broker, "-C", "-t", "f-" + codec, "-e", "-q", "-f", "%o %k %h %s\n").splitlines() for codec in CODECS}
+        return {codec: kcat(broker, "-C", "-t", "f-" + codec, "-e", "-q", "-f", "%o %k %h %s\n").splitlines() for codec in before}
+    before = dict.fromkeys(CODECS)
     before = read()
     equal(before["none"][0].split()[:3], ["3000", "k3000", "where=here"], "the first record that is left")
     broker.stop()
@@ -132,7 +133,16 @@ def every_file_of_klamm_is_clean_to_the_stock_dump_log_and_what_was_deleted_stay
         broker.start()
         equal(read(), before, f"under {kind}")
         equal(kcat(broker, "-G", "g", "f-gzip", "-e", "-q"), "", f"what the group still had to read under {kind}")
+        gone = {"kafka": "f-snappy", "klamm": "f-lz4"}[kind]
+        equal(tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.address, "--delete", "--topic", gone).returncode, 0)
+        eventually(lambda: not (data / f"{gone}-0").exists(), 30, f"the end of the folder of {gone} under {kind}")
+        del before[gone.removeprefix("f-")]
         broker.stop()
+    broker.kind = "kafka"
+    broker.start()
+    equal(read(), before, "what is left, under Kafka")
+    assert "f-lz4" not in kcat(broker, "-L"), "a deleted topic is back"
+    broker.kill()
 
 
 def committed(broker):
