@@ -147,7 +147,7 @@ def plot(names, ours, theirs, path):
     """Bars on a logarithmic scale: how many times better klamm is."""
     import math
     gains = [(n, theirs[n] / ours[n] if less_is_better(n) and ours[n] else ours[n] / theirs[n] if theirs[n] and not less_is_better(n) else 1) for n in names]
-    width, row = 860, 22
+    width, row = 950, 22
     scale = 420 / max(math.log10(max(g for _, g in gains) + 1), 1)
     lines = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{row * len(gains) + 50}" font-family="sans-serif" font-size="12">',
              '<rect width="100%" height="100%" fill="white"/>',
@@ -156,9 +156,9 @@ def plot(names, ours, theirs, path):
         y = 34 + i * row
         length = max(math.log10(max(gain, 1)) * scale, 2)
         colour = "#2a7f62" if gain >= 1 else "#b3413b"
-        lines.append(f'<text x="330" y="{y + 13}" text-anchor="end">{name.replace("<", "&lt;")}</text>'
-                     f'<rect x="340" y="{y}" width="{length:.0f}" height="{row - 6}" fill="{colour}"/>'
-                     f'<text x="{346 + length:.0f}" y="{y + 13}">{gain:.1f}x</text>')
+        lines.append(f'<text x="420" y="{y + 13}" text-anchor="end">{name.replace("<", "&lt;")}</text>'
+                     f'<rect x="430" y="{y}" width="{length:.0f}" height="{row - 6}" fill="{colour}"/>'
+                     f'<text x="{436 + length:.0f}" y="{y + 13}">{gain:.1f}x</text>')
     path.write_text("\n".join(lines + ["</svg>\n"]))
 
 
