@@ -2,6 +2,7 @@
 // Bounds how many files the segments of one shard hold open: the one that was used longest ago is
 // closed and opens again when it is next asked for. Its indexes go with it where the disk has them.
 #include <cstddef>
+#include <cstdint>
 #include <list>
 
 namespace klamm::storage {
