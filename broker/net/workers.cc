@@ -4,15 +4,17 @@ namespace klamm::broker {
 
 void WorkerThreads::run(std::move_only_function<void()> task) {
   {
-    const std::lock_guard lock(mutex_);
-    if (!finishing_) {
-      tasks_.push_back(std::move(task));
-      if (idle_ < tasks_.size() && threads_.size() < threads_max_) {
-        threads_.emplace_back([this] { work(); });
-      }
+    std::unique_lock lock(mutex_);
+    if (finishing_) {
+      lock.unlock();
+      return task();
+    }
+    tasks_.push_back(std::move(task));
+    if (idle_ < tasks_.size() && threads_.size() < threads_max_) {
+      threads_.emplace_back([this] { work(); });
     }
   }
-  task ? task() : changed_.notify_one();
+  changed_.notify_one();
 }
 
 void WorkerThreads::work() {

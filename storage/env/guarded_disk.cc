@@ -67,7 +67,7 @@ class GuardedFile : public File {
   std::shared_ptr<File> file_;
 };
 
-void GuardedDisk::on_failure(std::function<void(const Error&)> told) {
+void GuardedDisk::on_failure(const std::function<void(const Error&)>& told) {
   {
     const std::lock_guard lock(state_->mutex);
     state_->told = told;

@@ -18,7 +18,7 @@ class GuardedDisk : public Disk {
 
   bool failed() const { return state_->failed; }
   // Called once, on the thread that met the error. At once if that has been already.
-  void on_failure(std::function<void(const Error&)> told);
+  void on_failure(const std::function<void(const Error&)>& told);
 
   Result<std::shared_ptr<File>> open(const std::string& path, OpenMode mode) override;
   Result<> rename(const std::string& from, const std::string& to) override;
