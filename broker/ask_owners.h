@@ -56,13 +56,14 @@ class AnswerSlot {
 // shard, `ask(broker, question, slot)` is called there and puts the answer into the slot, then or
 // later; `done(answers)` is called here once all are in.
 template <class Answer, class Question, class Owner, class Ask, class Done>
-void ask_owners_for(Broker& here, std::vector<Question> questions, Owner owner, Ask ask,
+void ask_owners_for(Broker& here, std::vector<Question> questions, Owner owner, const Ask& ask,
                     Done done) {
   using Slot = AnswerSlot<Answer>;
+  using Asked = std::vector<std::pair<size_t, Question>>;  // with their places in the request
   auto request = std::make_shared<typename Slot::Request>();
   request->answers.resize(questions.size());
   request->done = std::move(done);
-  std::vector<std::pair<size_t, std::vector<size_t>>> shares;  // shard, questions for it
+  std::vector<std::pair<size_t, Asked>> shares;  // by shard
   for (size_t i = 0; i < questions.size(); ++i) {
     const size_t shard = owner(std::as_const(questions[i]));
     auto share = std::find_if(shares.begin(), shares.end(),
@@ -70,26 +71,26 @@ void ask_owners_for(Broker& here, std::vector<Question> questions, Owner owner, 
     if (share == shares.end()) {
       share = shares.insert(share, {shard, {}});
     }
-    share->second.push_back(i);
+    share->second.emplace_back(i, std::move(questions[i]));
   }
   request->shards_left = shares.size() + 1;
-  const auto all = std::make_shared<std::vector<Question>>(std::move(questions));
-  for (auto& [shard, indexes] : shares) {
-    here.at(shard, [request, all, ask, home = here.shard(),
-                    indexes = std::move(indexes)](Broker& there) mutable {
-      const auto share =
-          std::make_shared<typename Slot::Share>(std::move(request), &there, home, indexes.size());
-      for (const size_t i : indexes) {
-        ask(there, (*all)[i], Slot(share, i));
-      }
-    });
+  for (auto& [shard, asked] : shares) {
+    here.at(shard,
+            [request, ask, home = here.shard(), asked = std::move(asked)](Broker& there) mutable {
+              const auto share = std::make_shared<typename Slot::Share>(std::move(request), &there,
+                                                                        home, asked.size());
+              for (auto& [place, question] : asked) {
+                ask(there, question, Slot(share, place));
+              }
+            });
   }
   request->finish_shard();
 }
 
 // The same for questions that are answered at once: `answer(broker, question)` gives the answer.
 template <class Question, class Owner, class Ask, class Done>
-void ask_owners(Broker& here, std::vector<Question> questions, Owner owner, Ask answer, Done done) {
+void ask_owners(Broker& here, std::vector<Question> questions, Owner owner, const Ask& answer,
+                Done done) {
   using Answer = std::invoke_result_t<Ask, Broker&, Question&>;
   ask_owners_for<Answer>(
       here, std::move(questions), owner,

@@ -19,10 +19,11 @@ Housekeeping::Housekeeping(const BrokerConfig& config, Replicas& replicas, Timer
     : replicas_(replicas),
       timers_(timers),
       clock_(clock),
-      interval_ms_(config.number("log.retention.check.interval.ms")) {}
+      interval_ms_(config.number("log.retention.check.interval.ms")),
+      producer_expiry_ms_(config.number("producer.id.expiration.ms")) {}
 
 void Housekeeping::start(bool recover) {
-  after(std::min(interval_ms_, kInitialDelayMs), &Housekeeping::look);
+  timers_.after(clock_, std::min(interval_ms_, kInitialDelayMs), [this] { look(); });
   if (recover) {
     to_recover_ = replicas_.known();
     recoveries_ = to_recover_.size();
@@ -33,10 +34,6 @@ void Housekeeping::start(bool recover) {
   }
 }
 
-void Housekeeping::after(int64_t wait_ms, void (Housekeeping::*what)()) {
-  timers_.at(clock_.monotonic_ms() + wait_ms, [this, what] { (this->*what)(); });
-}
-
 void Housekeeping::look() {
   to_keep_ = replicas_.known();
   replicas_.remove_deleted();
@@ -45,11 +42,14 @@ void Housekeeping::look() {
 
 void Housekeeping::slice() {
   for (size_t i = 0; i < kSlice && !to_keep_.empty(); ++i) {
-    replicas_.housekeep(to_keep_.back());
+    replicas_.housekeep(to_keep_.back(), producer_expiry_ms_);
     to_keep_.pop_back();
   }
-  to_keep_.empty() ? after(interval_ms_, &Housekeeping::look)
-                   : after(kPauseMs, &Housekeeping::slice);
+  if (to_keep_.empty()) {
+    timers_.after(clock_, interval_ms_, [this] { look(); });
+  } else {
+    timers_.after(clock_, kPauseMs, [this] { slice(); });
+  }
 }
 
 void Housekeeping::recover_more() {
@@ -67,7 +67,7 @@ void Housekeeping::recover_more() {
         spdlog::info("recovered {} of {} logs", recoveries_ - left, recoveries_);
       }
       if (open_recoveries_ < kRecoveriesAtOnce && !to_recover_.empty()) {
-        after(0, &Housekeeping::recover_more);
+        timers_.after(clock_, 0, [this] { recover_more(); });
       }
     });
   }

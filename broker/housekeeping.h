@@ -23,12 +23,12 @@ class Housekeeping {
   void look();
   void slice();
   void recover_more();
-  void after(int64_t wait_ms, void (Housekeeping::*what)());
 
   Replicas& replicas_;
   Timers& timers_;
   const storage::Clock& clock_;
   int64_t interval_ms_;
+  int64_t producer_expiry_ms_;
   std::vector<storage::TopicPartition> to_keep_;
   std::vector<storage::TopicPartition> to_recover_;
   size_t recoveries_ = 0;

@@ -25,12 +25,8 @@ LogCleaner::LogCleaner(const BrokerConfig& config, Replicas& replicas, Timers& t
 
 void LogCleaner::start() {
   if (enabled_) {
-    after(backoff_ms_, &LogCleaner::look);
+    timers_.after(clock_, backoff_ms_, [this] { look(); });
   }
-}
-
-void LogCleaner::after(int64_t wait_ms, void (LogCleaner::*what)()) {
-  timers_.at(clock_.monotonic_ms() + wait_ms, [this, what] { (this->*what)(); });
 }
 
 void LogCleaner::look() {
@@ -54,10 +50,11 @@ void LogCleaner::begin_next() {
     if (begun && *begun != nullptr) {
       compaction_ = std::move(*begun);
       compacted_ = &partition->log();
-      return after(kPauseMs, &LogCleaner::go_on);
+      timers_.after(clock_, kPauseMs, [this] { go_on(); });
+      return;
     }
   }
-  after(std::max<int64_t>(backoff_ms_, kPauseMs), &LogCleaner::look);
+  timers_.after(clock_, std::max<int64_t>(backoff_ms_, kPauseMs), [this] { look(); });
 }
 
 void LogCleaner::go_on() {
@@ -72,7 +69,8 @@ void LogCleaner::go_on() {
     done = compaction_->step(kStepBytes);
   }
   if (done && !*done) {
-    return after(kPauseMs, &LogCleaner::go_on);
+    timers_.after(clock_, kPauseMs, [this] { go_on(); });
+    return;
   }
   if (!done) {
     uncleanable_.insert(current_);

@@ -22,7 +22,6 @@ class LogCleaner {
   void look();
   void go_on();
   void begin_next();
-  void after(int64_t wait_ms, void (LogCleaner::*what)());
 
   Replicas& replicas_;
   Timers& timers_;

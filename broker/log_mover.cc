@@ -15,10 +15,6 @@ constexpr int kFlushesMax = 3;
 
 }  // namespace
 
-void LogMover::after(int64_t wait_ms, void (LogMover::*what)()) {
-  timers_.at(clock_.monotonic_ms() + wait_ms, [this, what] { (this->*what)(); });
-}
-
 Result<> LogMover::move(const TopicPartition& id, LogDir& to) {
   TRY(Partition* const partition, replicas_.find(id.topic, id.partition));
   (void)partition;
@@ -51,7 +47,7 @@ Result<> LogMover::begin(const TopicPartition& id, LogDir& to, std::string folde
   moves_[id] = {&to, std::move(copy), std::make_shared<bool>(false)};
   if (!running_) {
     running_ = true;
-    after(kPauseMs, &LogMover::go_on);
+    timers_.after(clock_, kPauseMs, [this] { go_on(); });
   }
   return {};
 }
@@ -69,7 +65,7 @@ void LogMover::go_on() {
   }
   running_ = !moves_.empty();
   if (running_) {
-    after(kPauseMs, &LogMover::go_on);
+    timers_.after(clock_, kPauseMs, [this] { go_on(); });
   }
 }
 
@@ -94,7 +90,8 @@ Result<bool> LogMover::advance(const TopicPartition& id, Move& move) {
   if (!is_safe) {
     TRY_VOID(copy.flush(clock_.wall_ms()));
   }
-  return finish(id, move, *partition);
+  TRY_VOID(finish(id, move, *partition));
+  return true;
 }
 
 Result<> LogMover::begin_flush(const TopicPartition& id, Move& move) {
@@ -118,16 +115,16 @@ Result<> LogMover::begin_flush(const TopicPartition& id, Move& move) {
   return {};
 }
 
-Result<bool> LogMover::finish(const TopicPartition& id, Move& move, Partition& partition) {
+Result<> LogMover::finish(const TopicPartition& id, Move& move, Partition& partition) {
   TRY_VOID(replicas_.take_over(partition, move.copy->take(), *move.to));
   spdlog::info("moved {} to {}", id.directory(), move.to->path());
   moved_(id, move.to->directory_id());
-  return true;
+  return {};
 }
 
 void LogMover::give_up(Moves::iterator move) {
   LogDir* const dir = move->second.to;
-  if (move->second.copy != nullptr && move->second.copy->is_whole()) {
+  if (move->second.copy->is_whole()) {
     background_.run(
         [dir, folder = move->second.copy->copy().folder()] {
           return dir->disk().remove_tree(folder);

@@ -34,7 +34,11 @@ class LogMover {
   void resume(const storage::TopicPartition& id, storage::LogDir& to, std::string folder) {
     pending_[id] = {&to, std::move(folder)};
   }
-  void start() { pending_.empty() ? void() : after(0, &LogMover::resume_all); }
+  void start() {
+    if (!pending_.empty()) {
+      timers_.after(clock_, 0, [this] { resume_all(); });
+    }
+  }
 
   struct Copy {
     const storage::LogDir* dir;
@@ -56,10 +60,9 @@ class LogMover {
   Result<> begin(const storage::TopicPartition& id, storage::LogDir& to, std::string folder);
   void go_on();
   Result<bool> advance(const storage::TopicPartition& id, Move& move);
-  Result<bool> finish(const storage::TopicPartition& id, Move& move, Partition& partition);
+  Result<> finish(const storage::TopicPartition& id, Move& move, Partition& partition);
   Result<> begin_flush(const storage::TopicPartition& id, Move& move);
   void give_up(Moves::iterator move);
-  void after(int64_t wait_ms, void (LogMover::*what)());
 
   Replicas& replicas_;
   Timers& timers_;

@@ -75,14 +75,14 @@ size_t count_shards(int64_t wanted, size_t cores) {
 
 Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig config,
                                          const std::string& cluster_id) {
-  std::unique_ptr<Node> node(new Node(environment, std::move(config)));
-  node->shard_count_ = count_shards(node->config_.number("klamm.shards"), environment.cores);
+  std::unique_ptr<Node> node(new Node(std::move(environment), std::move(config)));
+  node->shard_count_ = count_shards(node->config_.number("klamm.shards"), node->environment_.cores);
   TRY_VOID(node->open_dirs(cluster_id));
   const LogDir& metadata_dir = *node->dirs_.front();
   const auto number = [&](const char* key) { return node->config_.number(key); };
   TRY(node->quorum_,
       replication::Quorum::open(
-          node->dirs_.front()->disk(), environment.clock,
+          node->dirs_.front()->disk(), node->environment_.clock,
           {.folder = metadata_dir.path() + kMetadataFolder,
            .node_id = node->config_.node_id(),
            .clean = metadata_dir.was_clean(),
@@ -362,7 +362,7 @@ void complain(const Result<>& done) {
 }
 
 void every(Broker& broker, int64_t period_ms, const std::function<void()>& work) {
-  broker.timers().at(broker.clock().monotonic_ms() + period_ms, [&broker, period_ms, work] {
+  broker.timers().after(broker.clock(), period_ms, [&broker, period_ms, work] {
     work();
     every(broker, period_ms, work);
   });
@@ -417,7 +417,7 @@ void Node::checkpoint_soon() {
   }
   checkpoint_armed_ = true;
   Broker& here = *shards_[kControllerShard];
-  here.timers().at(here.clock().monotonic_ms() + kSoonMs, [this] {
+  here.timers().after(here.clock(), kSoonMs, [this] {
     checkpoint_armed_ = false;
     write_checkpoints(complain);
   });

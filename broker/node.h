@@ -63,7 +63,7 @@ class Node {
 
  private:
   Node(Environment environment, BrokerConfig config)
-      : environment_(environment), config_(std::move(config)) {}
+      : environment_(std::move(environment)), config_(std::move(config)) {}
   Result<> open_dirs(const std::string& cluster_id);
   Result<> load_shards();
   Result<> adopt(const storage::FoundPartition& found, storage::LogDir& dir,

@@ -96,6 +96,7 @@ Result<Replicas::Opening> Replicas::prepare(const TopicImage& topic, int32_t par
       .id = id,
       .topic_id = topic.id,
       .home = home,
+      .configs = image_->configs,
       .config = resolve_log_config(config_, image_->config(ConfigResource::kTopic, topic.name)),
       .options = {.recovery_point = home->recovery_point(id),
                   .log_start_offset = home->log_start_offset(id),
@@ -134,8 +135,10 @@ Result<Partition*> Replicas::install(const Key& key, Opening& opening, const Res
   opening.log->share(open_files_);
   auto partition = std::make_shared<Partition>(opening.id, opening.topic_id, std::move(opening.log),
                                                background_, [this] { on_synced_(); });
-  partition->log().set_config(
-      resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
+  if (opening.configs != image_->configs) {
+    partition->log().set_config(
+        resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
+  }
   partition->update(*image);
   return (partitions_[key] = {std::move(partition), opening.home}).partition.get();
 }
@@ -249,9 +252,11 @@ int64_t Replicas::size_of(const TopicPartition& id) {
   const auto names = disk.list(folder);
   int64_t size = 0;
   for (const auto& name : names ? *names : std::vector<std::string>()) {
-    size += name.ends_with(".log")
-                ? static_cast<int64_t>(disk.size_of(folder + "/" + name).value_or(0))
-                : 0;
+    if (name.ends_with(".log")) {
+      std::string path = folder;
+      path.append("/").append(name);
+      size += static_cast<int64_t>(disk.size_of(path).value_or(0));
+    }
   }
   return size;
 }
@@ -287,7 +292,7 @@ std::vector<TopicPartition> Replicas::known() const {
   return ids;
 }
 
-void Replicas::housekeep(const TopicPartition& id) {
+void Replicas::housekeep(const TopicPartition& id, int64_t producer_expiry_ms) {
   const auto topic = image_->topic(id.topic);
   const auto home = homes_.find(id);
   if (topic == nullptr || home == homes_.end() || home->second->is_offline()) {
@@ -304,8 +309,7 @@ void Replicas::housekeep(const TopicPartition& id) {
   };
   const auto before = state();
   const int64_t now = clock_.wall_ms();
-  const auto done =
-      log.housekeep((*found)->high_watermark(), now, config_.number("producer.id.expiration.ms"));
+  const auto done = log.housekeep((*found)->high_watermark(), now, producer_expiry_ms);
   if (!done) {
     spdlog::error("housekeeping of {}: {}", id.directory(), done.error().why);
   }

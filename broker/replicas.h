@@ -88,7 +88,7 @@ class Replicas {
                           std::move_only_function<void(Result<bool>)> done);
   // Retention and flushing by time for one log. One that was not open is closed again if nothing
   // had to be done to it.
-  void housekeep(const storage::TopicPartition& id);
+  void housekeep(const storage::TopicPartition& id, int64_t producer_expiry_ms);
   // Removes the folders of deleted topics whose delay is over.
   void remove_deleted();
   // The directory has failed: those who wait for its partitions are told.
@@ -118,6 +118,7 @@ class Replicas {
     storage::TopicPartition id;
     Uuid topic_id;
     storage::LogDir* home;
+    std::shared_ptr<const replication::ConfigsImage> configs;  // that `config` was made of
     storage::LogConfig config;
     storage::Log::OpenOptions options;
     std::shared_ptr<storage::Background::Ticket> ticket;

@@ -6,6 +6,8 @@
 #include <map>
 #include <optional>
 
+#include "storage/env/clock.h"
+
 namespace klamm::broker {
 
 class Timers {
@@ -22,6 +24,9 @@ class Timers {
       on_earlier_();
     }
     return id;
+  }
+  Id after(const storage::Clock& clock, int64_t wait_ms, Callback callback) {
+    return at(clock.monotonic_ms() + wait_ms, std::move(callback));
   }
   void cancel(const Id& id) { callbacks_.erase(id); }
   std::optional<int64_t> next_deadline() const {

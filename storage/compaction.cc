@@ -212,6 +212,15 @@ bool Compaction::is_last_of_producer(const BatchView& batch) const {
   return batches.empty() ? batch.is_control() : batches.back().last_offset == batch.last_offset();
 }
 
+// Nothing of the batch stays but, if need be, what it says of its producer.
+Result<> Compaction::drop(const BatchView& batch) {
+  if (!is_last_of_producer(batch)) {
+    return {};
+  }
+  return batch.count() == 0 ? write(batch.bytes())
+                            : write(protocol::rebuild_batch(batch, {}, std::nullopt).span());
+}
+
 // A marker whose transaction has nothing left gets a delete horizon, and goes when that is over.
 Result<> Compaction::clean_control(const BatchView& batch) {
   const bool is_needless = transactions_.read_control(batch, aborted_);
@@ -227,8 +236,7 @@ Result<> Compaction::clean_control(const BatchView& batch) {
   if (!goes) {
     return write(batch.bytes());
   }
-  return is_last_of_producer(batch) ? write(protocol::rebuild_batch(batch, {}, std::nullopt).span())
-                                    : Result<>();
+  return drop(batch);
 }
 
 Result<> Compaction::clean_batch(const BatchView& batch) {
@@ -236,9 +244,7 @@ Result<> Compaction::clean_batch(const BatchView& batch) {
     return clean_control(batch);
   }
   if (transactions_.read_data(batch)) {
-    return is_last_of_producer(batch)
-               ? write(protocol::rebuild_batch(batch, {}, std::nullopt).span())
-               : Result<>();
+    return drop(batch);
   }
   Bytes plain;
   std::vector<RecordView> kept;
@@ -249,8 +255,8 @@ Result<> Compaction::clean_batch(const BatchView& batch) {
       has_tombstone = has_tombstone || !record.value;
     }
   }));
-  if (kept.empty() && !is_last_of_producer(batch)) {
-    return {};
+  if (kept.empty()) {
+    return drop(batch);
   }
   const bool begins_horizon = has_tombstone && !batch.has_delete_horizon();
   if (kept.size() == static_cast<size_t>(batch.count()) && !begins_horizon) {

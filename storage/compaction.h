@@ -42,6 +42,7 @@ class Compaction {
   void plan_groups();
   Result<> clean(uint64_t budget);
   Result<> clean_batch(const protocol::BatchView& batch);
+  Result<> drop(const protocol::BatchView& batch);
   Result<> clean_control(const protocol::BatchView& batch);
   Result<> meet_segment(const Segment& segment);
   Result<> write(std::span<const uint8_t> batch);

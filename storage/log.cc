@@ -203,10 +203,14 @@ Result<std::optional<Log::Range>> Log::locate(int64_t offset, size_t size_max, i
 
 Result<Payload> Log::read(int64_t offset, size_t size_max, int64_t end_bound, bool at_least_one) {
   TRY(const auto range, locate(offset, size_max, end_bound, at_least_one));
+  return range ? payload_of(*range) : Payload();
+}
+
+Result<Payload> Log::payload_of(const Range& range) {
   Payload payload;
-  if (range && range->size > 0) {
-    TRY(auto file, range->segment->second->file());
-    payload.add({Bytes(), std::move(file), range->position, static_cast<size_t>(range->size)});
+  if (range.size > 0) {
+    TRY(auto file, range.segment->second->file());
+    payload.add({Bytes(), std::move(file), range.position, static_cast<size_t>(range.size)});
   }
   return payload;
 }
@@ -218,11 +222,9 @@ Result<Log::Committed> Log::read_committed(int64_t offset, size_t size_max, int6
   if (!range || range->size == 0) {
     return result;
   }
-  Segment& segment = *range->segment->second;
-  TRY(auto file, segment.file());
-  result.records.add({Bytes(), std::move(file), range->position, static_cast<size_t>(range->size)});
+  TRY(result.records, payload_of(*range));
   const auto next = std::next(range->segment);
-  TRY(const auto behind, segment.offset_behind(range->position + range->size));
+  TRY(const auto behind, range->segment->second->offset_behind(range->position + range->size));
   const int64_t end = behind ? *behind : next == segments_.end() ? end_offset_ : next->first;
   TRY(result.aborted, aborted_between(offset, end));
   return result;
@@ -368,16 +370,11 @@ Result<> Log::flush(int64_t now_ms) {
   return outcome;
 }
 
-Result<> Log::store_snapshot() {
-  const std::string file = path(file_name(end_offset_, ".snapshot"));
-  TRY_VOID(disk_.replace_file(file, producers_.to_snapshot()));
-  return remove_stale_snapshots();
-}
-
 Result<> Log::close() {
   TRY_VOID(active().seal());
+  new_snapshots_[end_offset_] = producers_.to_snapshot();
   TRY_VOID(flush(last_flush_ms_));
-  return store_snapshot();
+  return remove_stale_snapshots();
 }
 
 Result<> Log::advance_start(int64_t offset, int64_t now_ms) {

@@ -193,6 +193,7 @@ class Log {
   Result<> remove_now(int64_t base_offset);
   Result<std::optional<Range>> locate(int64_t offset, size_t size_max, int64_t end_bound,
                                       bool at_least_one);
+  Result<protocol::Payload> payload_of(const Range& range);
   Result<> write(const protocol::Bytes& bytes, const protocol::BatchView& batch, int64_t now_ms);
   Result<> note_producer(Segment& segment, const protocol::BatchView& batch);
   Result<> roll();
@@ -201,7 +202,6 @@ class Log {
   Segment& active() { return *segments_.rbegin()->second; }
   Result<> delete_segment(int64_t base_offset, int64_t now_ms);
   Result<> expire_segments(int64_t high_watermark, int64_t now_ms);
-  Result<> store_snapshot();
   Result<> remove_stale_snapshots();
   Result<TimestampOffset> record_at(Segment& segment, const BatchPlace& place, int64_t timestamp);
   std::string path(const std::string& name) const { return folder_ + "/" + name; }

@@ -87,18 +87,17 @@ namespace {
 Result<int64_t> end_of_batches(const File& file, int64_t base_offset) {
   TRY(const uint64_t size, file.size());
   int64_t end = base_offset;
-  uint8_t header[protocol::kBatchHeaderSize];
-  for (uint64_t position = 0; position + sizeof header <= size;) {
-    TRY(const size_t got, file.read_at(position, header));
-    const uint64_t length =
-        protocol::kBatchPrefixSize + static_cast<uint64_t>(protocol::load<uint32_t>(header + 8));
-    if (got < sizeof header || length < sizeof header || length > size - position) {
-      break;
+  for (uint64_t position = 0;;) {
+    const auto batch = batch_at(file, position, size);
+    if (!batch && batch.error().code != ErrorCode::kCorruptMessage) {
+      return std::unexpected(batch.error());
     }
-    end = protocol::load<int64_t>(header) + protocol::load<int32_t>(header + 23) + 1;
-    position += length;
+    if (!batch || !*batch) {
+      return end;
+    }
+    end = (*batch)->last_offset + 1;
+    position += (*batch)->size;
   }
-  return end;
 }
 
 }  // namespace

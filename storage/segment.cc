@@ -194,13 +194,12 @@ void Segment::remember(int64_t offset, uint64_t position) {
   hints_[next_hint_++ % hints_.size()] = {offset, position};
 }
 
-Result<std::optional<BatchPlace>> Segment::place_at(uint64_t position) {
-  if (position + kBatchHeaderSize > size_) {
+Result<std::optional<BatchPlace>> batch_at(const File& file, uint64_t position, uint64_t size) {
+  if (position + kBatchHeaderSize > size) {
     return std::nullopt;
   }
   uint8_t header[kBatchHeaderSize];
-  TRY(const auto file, this->file());
-  TRY(const size_t got, file->read_at(position, header));
+  TRY(const size_t got, file.read_at(position, header));
   if (got < kBatchHeaderSize) {
     return std::nullopt;
   }
@@ -211,9 +210,17 @@ Result<std::optional<BatchPlace>> Segment::place_at(uint64_t position) {
   place.base_offset = protocol::load<int64_t>(header);
   place.last_offset = place.base_offset + protocol::load<int32_t>(header + 23);
   place.max_timestamp = protocol::load<int64_t>(header + 35);
-  if (place.size < kBatchHeaderSize || place.position + place.size > size_) {
-    return fail(ErrorCode::kCorruptMessage,
-                "a batch in " + path(".log") + " has an impossible length");
+  if (place.size < kBatchHeaderSize || place.position + place.size > size) {
+    return fail(ErrorCode::kCorruptMessage, "a batch has an impossible length");
+  }
+  return place;
+}
+
+Result<std::optional<BatchPlace>> Segment::place_at(uint64_t position) {
+  TRY(const auto file, this->file());
+  auto place = batch_at(*file, position, size_);
+  if (!place && place.error().code == ErrorCode::kCorruptMessage) {
+    place.error().why += " in " + path(".log");
   }
   return place;
 }
@@ -341,38 +348,42 @@ void Segment::forget_indexes() {
   max_timestamp_ = max_timestamp_offset_ = first_timestamp_ = -1;
 }
 
-Result<> Segment::truncate_and_reindex(uint64_t size, int64_t index_interval) {
+Result<> Segment::cut(uint64_t size) {
   if (size < size_) {
     TRY(const auto file, this->file());
     TRY_VOID(file->truncate(size));
     size_ = size;
     reserved_ = 0;
   }
+  return {};
+}
+
+// Both indexes from what the file holds, up to the first batch that `accept` refuses. Returns where
+// that is.
+Result<uint64_t> Segment::reindex(bool whole, int64_t index_interval, const Visitor& accept) {
   forget_indexes();
-  TRY(const uint64_t end, scan(0, false, [&](const BatchPlace& place, const BatchView&) {
-        index_batch(place, index_interval);
-        return true;
-      }));
+  return scan(0, whole, [&](const BatchPlace& place, const BatchView& batch) {
+    const bool accepted = accept(place, batch);
+    if (accepted) {
+      index_batch(place, index_interval);
+    }
+    return accepted;
+  });
+}
+
+Result<> Segment::truncate_and_reindex(uint64_t size, int64_t index_interval) {
+  TRY_VOID(cut(size));
+  TRY(const uint64_t end,
+      reindex(false, index_interval, [](const BatchPlace&, const BatchView&) { return true; }));
   (void)end;
   return {};
 }
 
 Result<bool> Segment::verify_and_reindex(int64_t index_interval, const Visitor& accept) {
-  forget_indexes();
-  TRY(const uint64_t end, scan(0, true, [&](const BatchPlace& place, const BatchView& batch) {
-        if (!accept(place, batch)) {
-          return false;
-        }
-        index_batch(place, index_interval);
-        return true;
-      }));
-  if (end == size_) {
-    return true;
-  }
-  TRY(const auto file, this->file());
-  TRY_VOID(file->truncate(end));
-  size_ = end;
-  return false;
+  TRY(const uint64_t end, reindex(true, index_interval, accept));
+  const bool sound = end == size_;
+  TRY_VOID(cut(end));
+  return sound;
 }
 
 Result<std::optional<int64_t>> Segment::offset_behind(uint64_t position) {
@@ -435,11 +446,16 @@ Result<> Segment::seal() {
 Result<std::vector<std::shared_ptr<File>>> Segment::files() {
   std::vector<std::shared_ptr<File>> files;
   TRY(files.emplace_back(), file());
-  for (const char* suffix : {".index", ".timeindex", ".txnindex"}) {
-    const std::string name = path(suffix);
-    if ((stored_ || std::string_view(suffix) == ".txnindex") && disk_.exists(name)) {
-      TRY(files.emplace_back(), disk_.open(name, OpenMode::kReadWrite));
-    }
+  std::vector<const char*> suffixes;
+  if (stored_) {
+    suffixes = {".index", ".timeindex"};
+  }
+  TRY(const TxnIndex* known, aborted());
+  if (!known->empty()) {
+    suffixes.push_back(".txnindex");
+  }
+  for (const char* suffix : suffixes) {
+    TRY(files.emplace_back(), disk_.open(path(suffix), OpenMode::kReadWrite));
   }
   return files;
 }

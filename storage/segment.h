@@ -34,6 +34,10 @@ struct BatchPlace {
   int64_t max_timestamp = -1;
 };
 
+// The batch whose header stands at `position` of a file of `size` bytes; nullopt when no header
+// fits. CORRUPT_MESSAGE when its length is impossible.
+Result<std::optional<BatchPlace>> batch_at(const File& file, uint64_t position, uint64_t size);
+
 class Segment {
  public:
   // Finds the segment's file, or creates it.
@@ -107,6 +111,8 @@ class Segment {
   }
   Result<> load_indexes();
   void forget_indexes();
+  Result<> cut(uint64_t size);
+  Result<uint64_t> reindex(bool whole, int64_t index_interval, const Visitor& accept);
   void index_batch(const BatchPlace& place, int64_t index_interval);
   Result<std::optional<BatchPlace>> place_at(uint64_t position);
   Result<uint64_t> indexed_position(int64_t offset);

@@ -53,7 +53,7 @@ class CoordinatorRuntime::Hosted : public RecordSink {
     armed_for_ = deadline;
     if (deadline) {
       const int64_t wait = std::max<int64_t>(0, *deadline - runtime_.clock_.wall_ms());
-      timer_ = runtime_.timers_.at(runtime_.clock_.monotonic_ms() + wait, [this] {
+      timer_ = runtime_.timers_.after(runtime_.clock_, wait, [this] {
         armed_for_.reset();
         shard->tick(runtime_.clock_.wall_ms());
         rearm();

@@ -184,12 +184,11 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
     last_try_ = max_wait_ms <= 0;
     ask();
     if (!answered_ && !last_try_) {
-      timer_ = broker_.timers().at(broker_.clock().monotonic_ms() + max_wait_ms,
-                                   [self = shared_from_this()] {
-                                     self->timer_.reset();
-                                     self->last_try_ = true;
-                                     self->ask();
-                                   });
+      timer_ = broker_.timers().after(broker_.clock(), max_wait_ms, [self = shared_from_this()] {
+        self->timer_.reset();
+        self->last_try_ = true;
+        self->ask();
+      });
     }
   }
 

@@ -86,8 +86,8 @@ void Listeners::accept(Listener& listener) {
         if (error) {
           // Out of descriptors: those who are connected go on, and we try again in a moment.
           spdlog::warn("cannot accept a connection: {}", error.message());
-          broker_.timers().at(broker_.clock().monotonic_ms() + kAcceptRetryMs,
-                              [this, &listener] { accept(listener); });
+          broker_.timers().after(broker_.clock(), kAcceptRetryMs,
+                                 [this, &listener] { accept(listener); });
           return;
         }
         if (server.shard().is_here()) {

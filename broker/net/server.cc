@@ -16,7 +16,7 @@ constexpr int64_t kSweepPeriodMs = 5'000;
 }  // namespace
 
 void Server::start() {
-  broker_.timers().at(shard_.clock().monotonic_ms() + kSweepPeriodMs, [this] { sweep_idle(); });
+  broker_.timers().after(shard_.clock(), kSweepPeriodMs, [this] { sweep_idle(); });
 }
 
 void Server::stop() {

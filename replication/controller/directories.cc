@@ -7,9 +7,6 @@
 namespace klamm::replication {
 namespace {
 
-constexpr int32_t kNoLeader = -1;
-constexpr int16_t kRecordVersion = 2;
-
 // The place of a broker among the replicas; as many as there are when it has none.
 size_t place_of(const PartitionImage& partition, int32_t broker) {
   const auto replica = std::find(partition.replicas.begin(), partition.replicas.end(), broker);
@@ -39,7 +36,7 @@ std::vector<Bytes> take_offline(const MetadataImage& image, int32_t broker,
       change.partition_id = index;
       change.topic_id = topic->id;
       change.leader = kNoLeader;
-      records.push_back(to_record(change, kRecordVersion));
+      records.push_back(to_record(change, kPartitionChangeVersion));
     }
   }
   return records;
@@ -63,7 +60,7 @@ std::vector<Bytes> assign_directory(const MetadataImage& image, int32_t broker,
   change.partition_id = partition;
   change.topic_id = image.topic(topic)->id;
   change.directories = directories;
-  return {to_record(change, kRecordVersion)};
+  return {to_record(change, kPartitionChangeVersion)};
 }
 
 }  // namespace klamm::replication

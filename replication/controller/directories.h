@@ -10,6 +10,9 @@
 
 namespace klamm::replication {
 
+// Of the PartitionChangeRecords that the controller writes.
+inline constexpr int16_t kPartitionChangeVersion = 2;
+
 // The ids of the log directories that a broker has online.
 using Directories = std::set<Uuid>;
 // Where the replica of `broker` lies is online, or not assigned yet (KIP-858).

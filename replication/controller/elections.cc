@@ -7,9 +7,6 @@
 namespace klamm::replication {
 namespace {
 
-constexpr int32_t kNoLeader = -1;
-constexpr int16_t kRecordVersion = 2;
-
 bool contains(const std::vector<int32_t>& list, int32_t id) {
   return std::find(list.begin(), list.end(), id) != list.end();
 }
@@ -51,7 +48,7 @@ std::vector<Bytes> elect_for(const MetadataImage& image, int32_t broker,
           change.last_known_elr = without(partition.last_known_elr, broker);
         }
       }
-      records.push_back(to_record(change, kRecordVersion));
+      records.push_back(to_record(change, kPartitionChangeVersion));
     }
   }
   return records;

@@ -22,13 +22,15 @@ inline bool is_directory(const Uuid& id) {
   return id.high != 0 || id.low >= kReservedMax;
 }
 
+inline constexpr int32_t kNoLeader = -1;
+
 struct PartitionImage {
   std::vector<int32_t> replicas;
   std::vector<int32_t> isr;
   std::vector<int32_t> elr;
   std::vector<int32_t> last_known_elr;
   std::vector<Uuid> directories;
-  int32_t leader = -1;
+  int32_t leader = kNoLeader;
   int32_t leader_epoch = 0;
   int32_t partition_epoch = 0;
 };

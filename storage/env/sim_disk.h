@@ -4,15 +4,12 @@
 // Fault model:
 //  - A killed process loses nothing: what write_at returned for is there (the page cache survives).
 //  - A power cut loses unsynced writes. Each write since the last sync() of its file survives
-//  whole,
-//    in part (torn at any byte) or not at all, independently of the others, so later writes may
-//    survive earlier ones. A size change survives only as far as a surviving write reaches.
-//  - Names created, renamed or removed since the last sync_dir() of their folder are kept or lost
-//  by
-//    a power cut each on its own; a rename moves its name whole.
-//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with
-//  nothing
-//    or (for a write: a short one) a part of its effect.
+//    whole, in part (torn at any byte) or not at all, on its own: later writes may survive earlier
+//    ones. A size change survives only as far as a surviving write reaches.
+//  - Names created, renamed or removed since the last sync_dir() of their folder are kept or lost,
+//    each on its own, by a power cut; a rename moves its name whole.
+//  - Any call may fail: fail_nth(n) makes the n-th changing call from now on fail once, with no
+//    effect or, for a write, with a part of it (a short write).
 //  - A full disk (set_capacity) fails what needs more room, with a part of a write done.
 //  - A medium that lies (lie_about_syncs) reports a sync that it has not done.
 //  - Bit rot: flip_bit.

@@ -23,6 +23,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <map>
 #include <string>
 #include <thread>
@@ -221,12 +222,13 @@ void keyed(int port, const std::string& topic, int64_t megabytes) {
   send_all(port, frames, count_of(megabytes, batch), batch.size());
 }
 
-// Acknowledgements per second of producers that each wait for the last one.
-void synced(int port, const std::string& topic, int producers, int seconds) {
+// Answers per second to many connections, each of which asks again once it has its answer; `take`
+// reads one.
+void ask_again(int port, int connections, const Bytes& request, int seconds,
+               const std::function<void(Connection&)>& take) {
   std::vector<Connection> all;
   std::vector<pollfd> polls;
-  const Bytes request = produce_frame(topic, 0, -1, make_batch(1024, 1024));
-  for (int i = 0; i < producers; ++i) {
+  for (int i = 0; i < connections; ++i) {
     all.emplace_back(port);
     polls.push_back({all.back().fd(), POLLIN, 0});
     all.back().send(request.span());
@@ -237,13 +239,19 @@ void synced(int port, const std::string& topic, int producers, int seconds) {
     ::poll(polls.data(), polls.size(), 1000);
     for (size_t i = 0; i < polls.size(); ++i) {
       if ((polls[i].revents & POLLIN) != 0) {
-        check(answer<ProduceResponse>(all[i], 9));
+        take(all[i]);
         ++answered;
         all[i].send(request.span());
       }
     }
   }
   std::printf("%.1f\n", static_cast<double>(answered) / seconds_since(start));
+}
+
+// Acknowledgements of producers that each wait for the last one.
+void synced(int port, const std::string& topic, int producers, int seconds) {
+  ask_again(port, producers, produce_frame(topic, 0, -1, make_batch(1024, 1024)), seconds,
+            [](Connection& connection) { check(answer<ProduceResponse>(connection, 9)); });
 }
 
 // What reading a file from the page cache and sending it costs at least: CPU seconds of the sender,
@@ -417,29 +425,8 @@ void latency(int port, const std::string& topic, int rate, int seconds) {
 }
 
 void requests(int port, int connections, int seconds) {
-  std::vector<Connection> all;
-  std::vector<pollfd> polls;
-  for (int i = 0; i < connections; ++i) {
-    all.emplace_back(port);
-    polls.push_back({all.back().fd(), POLLIN, 0});
-  }
-  const Bytes request = frame(ApiVersionsRequest{}, 0);
-  for (auto& connection : all) {
-    connection.send(request.span());
-  }
-  const auto start = Clock::now();
-  int64_t answered = 0;
-  while (seconds_since(start) < seconds) {
-    ::poll(polls.data(), polls.size(), 1000);
-    for (size_t i = 0; i < polls.size(); ++i) {
-      if ((polls[i].revents & POLLIN) != 0) {
-        all[i].receive();
-        ++answered;
-        all[i].send(request.span());
-      }
-    }
-  }
-  std::printf("%.1f\n", static_cast<double>(answered) / seconds_since(start));
+  ask_again(port, connections, frame(ApiVersionsRequest{}, 0), seconds,
+            [](Connection& connection) { connection.receive(); });
 }
 
 void idle(int port, int connections) {
