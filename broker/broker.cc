@@ -46,9 +46,14 @@ Broker::Broker(Node& node, size_t shard)
                at_controller([id, directory](Node& there) { there.note_moved(id, directory); });
              }),
       housekeeping_(config_, replicas_, timers_, environment_.clock),
+      fetchers_(config_, replicas_, environment_.transport(shard), timers_, environment_.clock,
+                [&node] { return node.broker_epoch(); }),
       groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
       fetch_sessions_(
           static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {
+  replicas_.on_proposal([this](const replication::IsrProposal& proposal) {
+    at_controller([proposal](Node& there) { there.propose(proposal); });
+  });
   replicas_.on_synced([this] { at_controller([](Node& there) { there.checkpoint_soon(); }); });
 }
 
@@ -120,8 +125,23 @@ void Broker::warn_of_storage(const Error& error) {
 
 void Broker::follow(const ImagePtr& image) {
   if (image->offset > replicas_.image()->offset) {
+    const ImagePtr before = replicas_.image();
     replicas_.follow(image);
+    fetchers_.follow(before, image);
   }
+}
+
+void Broker::start_background() {
+  fetchers_.follow(std::make_shared<replication::MetadataImage>(), image());
+  check_isrs();
+}
+
+// Twice in the time that a follower may lag.
+void Broker::check_isrs() {
+  timers_.after(clock(), config_.number("replica.lag.time.max.ms") / 2, [this] {
+    replicas_.shrink_isrs();
+    check_isrs();
+  });
 }
 
 }  // namespace klamm::broker

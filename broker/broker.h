@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/cluster/replica_fetchers.h"
 #include "broker/config/broker_config.h"
 #include "broker/coordinator/group_coordinator.h"
 #include "broker/fetch_sessions.h"
@@ -16,6 +17,7 @@
 #include "broker/log_mover.h"
 #include "broker/replicas.h"
 #include "broker/timers.h"
+#include "replication/transport.h"
 #include "storage/env/background.h"
 #include "storage/env/clock.h"
 #include "storage/env/disk.h"
@@ -33,6 +35,12 @@ struct Environment {
   size_t open_files_max = SIZE_MAX;  // of all segments together
   // Nothing can be served any more; called once, on any thread.
   std::function<void(const std::string& why)> halt = [](const std::string&) {};
+  // How a shard calls other nodes.
+  std::function<replication::Transport&(size_t shard)> transport =
+      [](size_t) -> replication::Transport& {
+    static replication::NoTransport none;
+    return none;
+  };
 };
 
 // How shards send each other work. Tasks to one shard from one shard arrive in order.
@@ -105,8 +113,12 @@ class Broker {
 
   // Takes over a newer image.
   void follow(const ImagePtr& image);
+  // Begins to follow leaders, and the shard's part of the recurring work.
+  void start_background();
 
  private:
+  void check_isrs();
+
   Node& node_;
   size_t shard_;
   Environment environment_;
@@ -117,6 +129,7 @@ class Broker {
   LogCleaner cleaner_;
   LogMover mover_;
   Housekeeping housekeeping_;
+  ReplicaFetchers fetchers_;
   GroupCoordinator groups_;
   FetchSessions fetch_sessions_;
   int64_t quiet_until_ms_ = 0;  // about errors of the disk

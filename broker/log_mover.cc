@@ -16,7 +16,7 @@ constexpr int kFlushesMax = 3;
 }  // namespace
 
 Result<> LogMover::move(const TopicPartition& id, LogDir& to) {
-  TRY(Partition* const partition, replicas_.find(id.topic, id.partition));
+  TRY(Partition* const partition, replicas_.find_replica(id));
   (void)partition;
   if (to.is_offline()) {
     return fail(ErrorCode::kKafkaStorageError, "the log directory " + to.path() + " is offline");
@@ -40,7 +40,7 @@ void LogMover::resume_all() {
 }
 
 Result<> LogMover::begin(const TopicPartition& id, LogDir& to, std::string folder) {
-  TRY(Partition* const partition, replicas_.find(id.topic, id.partition));
+  TRY(Partition* const partition, replicas_.find_replica(id));
   TRY(auto copy,
       storage::LogMove::begin(to.disk(), std::move(folder), partition->log(), clock_.wall_ms()));
   spdlog::info("moving {} to {}", id.directory(), to.path());
@@ -74,7 +74,7 @@ Result<bool> LogMover::advance(const TopicPartition& id, Move& move) {
   if (*move.flushing) {
     return false;
   }
-  TRY(Partition* const partition, replicas_.find(id.topic, id.partition));
+  TRY(Partition* const partition, replicas_.find_replica(id));
   TRY(const bool caught_up, move.copy->step(partition->log(), kSliceBytes, clock_.wall_ms()));
   if (!caught_up || partition->is_flushing()) {
     return false;
@@ -136,7 +136,7 @@ void LogMover::give_up(Moves::iterator move) {
 
 std::optional<LogMover::Copy> LogMover::copy_of(const TopicPartition& id) {
   const auto known = moves_.find(id);
-  const auto partition = replicas_.find(id.topic, id.partition);
+  const auto partition = replicas_.find_replica(id);
   if (known == moves_.end() || !partition) {
     return std::nullopt;
   }

@@ -15,7 +15,9 @@
 #include <iostream>
 #include <thread>
 
+#include "broker/cluster/lifecycle.h"
 #include "broker/net/listeners.h"
+#include "broker/net/peers.h"
 #include "broker/net/server.h"
 #include "broker/net/shard.h"
 #include "broker/net/workers.h"
@@ -115,7 +117,8 @@ size_t open_files_max() {
 // The event loops of the node's shards. The first runs on the calling thread.
 class Loops {
  public:
-  explicit Loops(Node& node) : node_(node), mailboxes_(shards_) {
+  Loops(Node& node, std::vector<std::unique_ptr<Peers>>& peers)
+      : node_(node), peers_(peers), mailboxes_(shards_) {
     const auto connections = static_cast<size_t>(node.config().number("max.connections"));
     for (size_t i = 0; i < node.shard_count(); ++i) {
       shards_.push_back(std::make_unique<Shard>(node.shard(i).timers(), node.environment().clock,
@@ -124,12 +127,27 @@ class Loops {
           node.shard(i), *shards_[i], (connections + node.shard_count() - 1) / node.shard_count()));
     }
     node.use(mailboxes_);
+    for (size_t i = 0; i < peers_.size(); ++i) {
+      peers_[i]->attach(*shards_[i], node.shard(i).timers());
+    }
+  }
+  ~Loops() {
+    for (const auto& peers : peers_) {
+      peers->detach();
+    }
   }
   Result<> bind() { return listeners_.bind(); }
   // Until a signal tells it to stop, or a failure; true after a signal.
   bool run() {
     asio::signal_set signals(shards_.front()->io(), SIGINT, SIGTERM);
-    signals.async_wait([this](const asio::error_code&, int) { stop(); });
+    signals.async_wait([this, &signals](const asio::error_code&, int) {
+      signals.async_wait([this](const asio::error_code& error, int) {
+        if (!error) {
+          stop();  // a second signal has no patience
+        }
+      });
+      node_.begin_stop([this] { stop(); });
+    });
     for (const auto& server : servers_) {
       server->start();
     }
@@ -176,6 +194,7 @@ class Loops {
   }
 
   Node& node_;
+  std::vector<std::unique_ptr<Peers>>& peers_;
   std::atomic<bool> halted_ = false;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::vector<std::unique_ptr<Server>> servers_;
@@ -194,17 +213,24 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
   }
   const char* cluster_id = std::getenv("CLUSTER_ID");
   WorkerThreads workers(kWorkersMax);
+  std::vector<std::unique_ptr<Peers>> peers;
+  const auto transport = [&peers](size_t shard) -> replication::Transport& {
+    while (peers.size() <= shard) {
+      peers.push_back(std::make_unique<Peers>());
+    }
+    return *peers[shard];
+  };
   std::function<void(const std::string&)> halt = [](const std::string&) {};
   TRY(const auto node,
       Node::open({*disk, *clock, *random, workers, std::thread::hardware_concurrency(),
-                  open_files_max(), [&halt](const std::string& why) { halt(why); }},
+                  open_files_max(), [&halt](const std::string& why) { halt(why); }, transport},
                  std::move(config), cluster_id == nullptr ? "" : cluster_id));
-  Loops loops(*node);
+  Loops loops(*node, peers);
   halt = [&loops](const std::string& why) { loops.halt(why); };
   TRY_VOID(loops.bind());
   spdlog::info("klamm {} serves cluster {} from {}", KLAMM_VERSION, node->cluster_id(),
                node->config().log_dirs().front());
-  say_started(node->config().node_id());
+  node->lifecycle().on_running([id = node->config().node_id()] { say_started(id); });
   const bool may_close = loops.run();
   workers.finish();
   if (!may_close) {

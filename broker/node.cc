@@ -5,63 +5,23 @@
 #include <algorithm>
 
 #include "broker/ask_owners.h"
-#include "protocol/generated/broker_registration_change_record.h"
-#include "protocol/generated/producer_ids_record.h"
-#include "protocol/generated/register_broker_record.h"
-#include "protocol/generated/register_controller_record.h"
-#include "replication/controller/elections.h"
-#include "replication/metadata/features.h"
+#include "broker/cluster/controller.h"
+#include "broker/cluster/controller_channel.h"
+#include "broker/cluster/isr_updates.h"
+#include "broker/cluster/lifecycle.h"
+#include "broker/cluster/raft_driver.h"
+#include "protocol/generated/create_topics_request.h"
+#include "protocol/generated/create_topics_response.h"
 
 namespace klamm::broker {
 
 using namespace protocol;
-using replication::to_record;
 using storage::LogDir;
 
 namespace {
 
 constexpr const char* kMetadataFolder = "/__cluster_metadata-0";
-constexpr int64_t kProducerIdBlock = 1000;
-constexpr int8_t kUnfence = -1;
-
-RegisterBrokerRecord registration(const BrokerConfig& config, const Uuid& incarnation,
-                                  int64_t epoch, const std::vector<std::unique_ptr<LogDir>>& dirs) {
-  RegisterBrokerRecord record;
-  record.broker_id = config.node_id();
-  record.incarnation_id = incarnation;
-  record.broker_epoch = epoch;
-  record.fenced = true;
-  if (const std::string* rack = config.find("broker.rack")) {
-    record.rack = *rack;
-  }
-  for (const Endpoint& endpoint : config.advertised()) {
-    record.end_points.push_back({.name = endpoint.name,
-                                 .host = endpoint.host,
-                                 .port = endpoint.port,
-                                 .security_protocol = 0});
-  }
-  for (const auto& feature : replication::kFeatures) {
-    record.features.push_back({.name = feature.name,
-                               .min_supported_version = feature.level_min,
-                               .max_supported_version = feature.level_max});
-  }
-  for (const auto& dir : dirs) {
-    record.log_dirs.push_back(dir->directory_id());
-  }
-  return record;
-}
-
-RegisterControllerRecord controller_registration(int32_t id, const Uuid& incarnation) {
-  RegisterControllerRecord record;
-  record.controller_id = id;
-  record.incarnation_id = incarnation;
-  for (const auto& feature : replication::kFeatures) {
-    record.features.push_back({.name = feature.name,
-                               .min_supported_version = feature.level_min,
-                               .max_supported_version = feature.level_max});
-  }
-  return record;
-}
+constexpr int64_t kControllerTimeoutMs = 5'000;
 
 // One event loop does for a small machine, where a hop to a sleeping thread costs more than it
 // gains.
@@ -71,6 +31,68 @@ size_t count_shards(int64_t wanted, size_t cores) {
                     : std::clamp<size_t>(cores / kCoresPerShard, 1, 16);
 }
 
+replication::Address address_of(const Endpoint& endpoint) { return {endpoint.host, endpoint.port}; }
+
+// Who votes: the list in the configuration; without one this controller alone, unless it is told
+// of others to ask.
+Result<replication::RaftOptions> raft_options(const BrokerConfig& config,
+                                              const std::string& cluster_id,
+                                              const Uuid& directory) {
+  const auto number = [&](const char* key) { return config.number(key); };
+  replication::RaftOptions options{
+      .self = {config.node_id(), directory},
+      .cluster_id = cluster_id,
+      .is_controller = config.is_controller(),
+      .election_timeout_ms = number("controller.quorum.election.timeout.ms"),
+      .election_backoff_max_ms = number("controller.quorum.election.backoff.max.ms"),
+      .fetch_timeout_ms = number("controller.quorum.fetch.timeout.ms"),
+      .request_timeout_ms = number("controller.quorum.request.timeout.ms"),
+      .retry_backoff_ms = number("controller.quorum.retry.backoff.ms")};
+  for (const Endpoint& endpoint : config.controller_advertised()) {
+    options.listeners.push_back({endpoint.name, address_of(endpoint)});
+  }
+  const auto listener = split_list(config.get("controller.listener.names"));
+  TRY(options.static_voters,
+      replication::VoterSet::parse(config.get("controller.quorum.voters"),
+                                   listener.empty() ? "CONTROLLER" : listener.front()));
+  for (const std::string& text : split_list(config.get("controller.quorum.bootstrap.servers"))) {
+    TRY(const auto parsed, replication::VoterSet::parse("0@" + text, ""));
+    options.bootstrap.push_back(*parsed.address_of(0));
+  }
+  if (options.static_voters.empty() && config.is_controller() && options.bootstrap.size() <= 1) {
+    options.static_voters =
+        replication::VoterSet({{.key = {config.node_id(), {}}, .endpoints = options.listeners}});
+  }
+  if (config.is_controller() && !options.static_voters.empty() &&
+      !options.static_voters.contains(options.self)) {
+    return fail(ErrorCode::kInvalidConfig,
+                "controller.quorum.voters does not name this controller, node " +
+                    std::to_string(config.node_id()) + ": add " + std::to_string(config.node_id()) +
+                    "@host:port, or take controller out of process.roles");
+  }
+  if (const auto* const own = options.static_voters.address_of(config.node_id());
+      own != nullptr && options.static_voters.all().size() > 1) {
+    options.listeners = {{options.static_voters.all().at(config.node_id()).endpoints.front()}};
+  }
+  return options;
+}
+
+Result<replication::QuorumOptions> quorum_options(const BrokerConfig& config,
+                                                  const std::string& cluster_id,
+                                                  const LogDir& metadata_dir) {
+  const auto number = [&](const char* key) { return config.number(key); };
+  TRY(auto raft, raft_options(config, cluster_id, metadata_dir.directory_id()));
+  return replication::QuorumOptions{
+      .log = {.folder = metadata_dir.path() + kMetadataFolder,
+              .clean = metadata_dir.was_clean(),
+              .segment_bytes = number("metadata.log.segment.bytes"),
+              .retention_bytes = number("metadata.max.retention.bytes"),
+              .retention_ms = number("metadata.max.retention.ms")},
+      .raft = std::move(raft),
+      .snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots"),
+      .snapshot_interval_ms = number("metadata.log.max.snapshot.interval.ms")};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig config,
@@ -78,29 +100,101 @@ Result<std::unique_ptr<Node>> Node::open(Environment environment, BrokerConfig c
   std::unique_ptr<Node> node(new Node(std::move(environment), std::move(config)));
   node->shard_count_ = count_shards(node->config_.number("klamm.shards"), node->environment_.cores);
   TRY_VOID(node->open_dirs(cluster_id));
-  const LogDir& metadata_dir = *node->dirs_.front();
-  const auto number = [&](const char* key) { return node->config_.number(key); };
-  TRY(node->quorum_,
-      replication::Quorum::open(
-          node->dirs_.front()->disk(), node->environment_.clock,
-          {.folder = metadata_dir.path() + kMetadataFolder,
-           .node_id = node->config_.node_id(),
-           .clean = metadata_dir.was_clean(),
-           .snapshot_bytes = number("metadata.log.max.record.bytes.between.snapshots"),
-           .snapshot_interval_ms = number("metadata.log.max.snapshot.interval.ms"),
-           .segment_bytes = number("metadata.log.segment.bytes"),
-           .retention_bytes = number("metadata.max.retention.bytes"),
-           .retention_ms = number("metadata.max.retention.ms")}));
+  for (size_t i = 0; i < node->shard_count_; ++i) {
+    node->shards_.push_back(std::make_unique<Broker>(*node, i));
+  }
+  TRY_VOID(node->open_quorum());
   TRY_VOID(node->load_shards());
-  node->quorum_->observe(
-      [raw = node.get()](const ImagePtr&, const ImagePtr& now) { raw->publish(now); });
-  TRY_VOID(node->register_node());
+  node->join();
   for (const auto& dir : node->dirs_) {
     dir->disk().on_failure([raw = node.get(), failed = dir.get()](const Error& error) {
       raw->on_dir_failure(*failed, error);
     });
   }
   return node;
+}
+
+Node::Node(Environment environment, BrokerConfig config)
+    : environment_(std::move(environment)), config_(std::move(config)) {}
+Node::~Node() = default;
+const ImagePtr& Node::image() const { return quorum_->image(); }
+const ImagePtr& Node::working_image() const { return quorum_->working_image(); }
+
+Result<> Node::open_quorum() {
+  Broker& here = *shards_[kControllerShard];
+  const LogDir& metadata_dir = *dirs_.front();
+  TRY(auto options, quorum_options(config_, cluster_id_, metadata_dir));
+  raft_driver_ =
+      std::make_unique<RaftDriver>(environment_.transport(kControllerShard), here.timers());
+  TRY(quorum_, replication::Quorum::open(dirs_.front()->disk(), environment_.clock,
+                                         environment_.random, *raft_driver_, options));
+  raft_driver_->drive(quorum_->raft());
+  controller_ = std::make_unique<Controller>(*quorum_, cluster_id_, config_.node_id(),
+                                             config_.number("broker.session.timeout.ms"),
+                                             here.timers(), environment_.clock);
+  channel_ = std::make_unique<ControllerChannel>(
+      *quorum_, *controller_, environment_.transport(kControllerShard), kControllerTimeoutMs);
+  Lifecycle::Self self{.cluster_id = cluster_id_,
+                       .incarnation = storage::new_uuid(environment_.random),
+                       .directories = {},
+                       .previous_epoch = metadata_dir.last_broker_epoch()};
+  for (const auto& dir : dirs_) {
+    self.directories.push_back(dir->directory_id());
+  }
+  lifecycle_ = std::make_unique<Lifecycle>(config_, std::move(self), *quorum_, *channel_,
+                                           here.timers(), environment_.clock);
+  isr_updates_ = std::make_unique<IsrUpdates>(
+      *channel_, config_.node_id(), [this] { return broker_epoch_.load(); },
+      [&here](IsrVerdict verdict) {
+        here.at(here.owner(verdict.topic_id, verdict.partition),
+                [verdict = std::move(verdict)](Broker& owner) {
+                  if (Partition* const partition =
+                          owner.replicas().find_open(verdict.topic_id, verdict.partition)) {
+                    partition->on_proposed(verdict.code, verdict.leader_epoch, verdict.isr,
+                                           verdict.partition_epoch, owner.clock().monotonic_ms());
+                  }
+                });
+      });
+  return {};
+}
+
+void Node::propose(const replication::IsrProposal& proposal) { isr_updates_->propose(proposal); }
+
+// From here on the quorum's news are followed.
+void Node::join() {
+  quorum_->observe([this](const ImagePtr&, const ImagePtr& now) { on_metadata(now); });
+  quorum_->on_leadership([this] { on_leadership(); });
+  quorum_->on_fatal([this](const Error& error) {
+    environment_.halt("Shutdown because of the metadata log: " + error.why);
+  });
+  on_leadership();
+  lifecycle_->start();
+  broker_epoch_ = lifecycle_->broker_epoch();
+}
+
+void Node::on_metadata(const ImagePtr& image) {
+  publish(image);
+  lifecycle_->on_metadata();
+  broker_epoch_ = lifecycle_->broker_epoch();
+}
+
+// Called when the controller has let this broker in, which it does once it has all metadata.
+void Node::drop_strays() {
+  Broker& here = *shards_[kControllerShard];
+  for (size_t i = 0; i < shard_count_; ++i) {
+    here.at(i, [](Broker& shard) { shard.replicas().drop_strays(); });
+  }
+}
+
+void Node::on_leadership() {
+  const bool changed = is_active_controller_.exchange(quorum_->is_active()) != quorum_->is_active();
+  controller_id_ = quorum_->raft().leader();
+  if (changed) {
+    spdlog::info("this node {} the active controller, epoch {}",
+                 quorum_->is_active() ? "is now" : "is no longer", quorum_->raft().epoch());
+  }
+  controller_->on_leadership();
+  lifecycle_->on_leadership();
 }
 
 Result<> Node::open_dirs(const std::string& wanted_id) {
@@ -135,9 +229,6 @@ Result<> Node::open_dirs(const std::string& wanted_id) {
 
 // Deals what the directories hold out to the shards.
 Result<> Node::load_shards() {
-  for (size_t i = 0; i < shard_count_; ++i) {
-    shards_.push_back(std::make_unique<Broker>(*this, i));
-  }
   std::vector<Homes> homes(shard_count_);
   for (const auto& dir : dirs_) {
     TRY(const auto found, dir->partitions());
@@ -153,11 +244,14 @@ Result<> Node::load_shards() {
 
 Result<> Node::adopt(const storage::FoundPartition& found, LogDir& dir, std::vector<Homes>& homes) {
   const auto topic = image()->topic(found.id.topic);
-  if (topic == nullptr || (found.topic_id && *found.topic_id != topic->id)) {
+  // A node that is no quorum by itself learns later which topics there are (drop_strays).
+  const bool is_known = topic != nullptr && (!found.topic_id || *found.topic_id == topic->id);
+  if (!is_known && (quorum_->is_active() || !found.topic_id)) {
     spdlog::warn("{} belongs to no topic of this cluster; it is left alone", found.folder);
     return {};
   }
-  const size_t shard = owning_shard(topic->id, found.id.partition, shard_count_);
+  const size_t shard =
+      owning_shard(is_known ? topic->id : *found.topic_id, found.id.partition, shard_count_);
   if (found.is_future) {
     shards_[shard]->mover().resume(found.id, dir, found.folder);
     return {};
@@ -193,13 +287,8 @@ void Node::on_dir_failure(const LogDir& dir, const Error& error) {
   for (size_t i = 0; i < shard_count_; ++i) {
     mailboxes_->post(i, [shard = shards_[i].get()] { shard->replicas().drop_offline(); });
   }
-  mailboxes_->post(kControllerShard, [this] {
-    if (const auto done =
-            commit(replication::take_offline(*image(), config_.node_id(), online_dirs()));
-        !done) {
-      spdlog::error("cannot take partitions offline: {}", done.error().why);
-    }
-  });
+  mailboxes_->post(kControllerShard,
+                   [this, failed = dir.directory_id()] { lifecycle_->report_failed(failed); });
 }
 
 // Before there are mailboxes the shards do not run yet, and this thread may touch them all.
@@ -214,37 +303,15 @@ void Node::publish(const ImagePtr& image) {
   }
 }
 
-Result<> Node::register_node() {
-  const Uuid incarnation = storage::new_uuid(environment_.random);
-  // A broker's epoch is the offset of its registration, which is the second of these records.
-  broker_epoch_ = quorum_->end_offset() + 1;
-  BrokerRegistrationChangeRecord unfence;
-  unfence.broker_id = config_.node_id();
-  unfence.broker_epoch = broker_epoch_;
-  unfence.fenced = kUnfence;
-  TRY_VOID(commit(
-      {to_record(controller_registration(config_.node_id(), storage::new_uuid(environment_.random)),
-                 0),
-       to_record(registration(config_, incarnation, broker_epoch_, dirs_), 4),
-       to_record(unfence, 3)}));
-  TRY_VOID(commit(replication::take_offline(*image(), config_.node_id(), online_dirs())));
-  return commit(replication::elect_for(*image(), config_.node_id(), online_dirs()));
-}
-
-replication::Directories Node::online_dirs() const {
-  replication::Directories online;
-  for (const auto& dir : dirs_) {
-    if (!dir->is_offline()) {
-      online.insert(dir->directory_id());
-    }
-  }
-  return online;
-}
-
-Result<> Node::commit(const std::vector<Bytes>& records) {
+Result<> Node::append(const std::vector<Bytes>& records) {
   TRY(const int64_t base, quorum_->append(records));
   (void)base;
+  raft_driver_->arm();
   return {};
+}
+
+void Node::when_committed(std::move_only_function<void(Result<>)> done) {
+  quorum_->when_committed(std::move(done));
 }
 
 replication::TopicDefaults Node::topic_defaults() const {
@@ -252,7 +319,14 @@ replication::TopicDefaults Node::topic_defaults() const {
   defaults.partitions = static_cast<int32_t>(config_.number("num.partitions"));
   defaults.replication_factor = static_cast<int16_t>(config_.number("default.replication.factor"));
   // Each new partition goes to the directory that has the fewest by then.
-  defaults.directory = [this, load = directory_load()](int32_t) mutable {
+  defaults.directory = [this, load = directory_load()](int32_t broker) mutable {
+    if (broker != config_.node_id()) {
+      // A broker with several chooses itself, and tells.
+      const auto known = working_image()->brokers.find(broker);
+      return known != working_image()->brokers.end() && known->second.directories.size() == 1
+                 ? known->second.directories.front()
+                 : Uuid{};
+    }
     const auto least = std::min_element(dirs_.begin(), dirs_.end(), [&](auto& a, auto& b) {
       return std::pair(a->is_offline(), load[a->directory_id()]) <
              std::pair(b->is_offline(), load[b->directory_id()]);
@@ -269,7 +343,7 @@ std::map<Uuid, size_t> Node::directory_load() const {
   if (dirs_.size() == 1) {
     return load;  // there is no choice
   }
-  for (const auto& [name, topic] : image()->topics->by_name) {
+  for (const auto& [name, topic] : working_image()->topics->by_name) {
     for (const auto& [index, partition] : topic->partitions) {
       for (const Uuid& directory : partition.directories) {
         ++load[directory];
@@ -283,16 +357,17 @@ Result<replication::TopicChange> Node::create_topic(const replication::NewTopic&
                                                     bool validate_only) {
   TRY_VOID(check_topic_config(topic.configs));
   TRY(auto change,
-      replication::create_topic(*image(), topic, topic_defaults(), environment_.random));
+      replication::create_topic(*working_image(), topic, topic_defaults(), environment_.random));
   if (!validate_only) {
-    TRY_VOID(commit(change.records));
+    TRY_VOID(append(change.records));
   }
   return change;
 }
 
-bool Node::ensure_topic(const std::string& name) {
-  if (image()->topic(name) != nullptr) {
-    return true;
+// What to create for a name that is asked for, if it is not there.
+std::optional<replication::NewTopic> Node::missing_topic(const std::string& name) const {
+  if (working_image()->topic(name) != nullptr) {
+    return std::nullopt;
   }
   replication::NewTopic topic{.name = name};
   if (name == kOffsetsTopic) {
@@ -303,19 +378,61 @@ bool Node::ensure_topic(const std::string& name) {
                      {"compression.type", "producer"},
                      {"segment.bytes", config_.get("offsets.topic.segment.bytes")}};
   }
-  const auto created = create_topic(topic, false);
-  if (!created) {
-    spdlog::warn("cannot create topic {}: {}", name, created.error().why);
+  return topic;
+}
+
+void Node::ensure_topics(std::vector<std::string> names, std::move_only_function<void()> done) {
+  CreateTopicsRequest request;
+  request.timeout_ms = kControllerTimeoutMs;
+  for (const std::string& name : names) {
+    const auto topic = missing_topic(name);
+    if (!topic) {
+      continue;
+    }
+    if (quorum_->is_active()) {
+      if (const auto created = create_topic(*topic, false); !created) {
+        spdlog::warn("cannot create topic {}: {}", name, created.error().why);
+      }
+      continue;
+    }
+    auto& asked = request.topics.emplace_back();
+    asked.name = name;
+    asked.num_partitions = topic->partitions;
+    asked.replication_factor = topic->replication_factor;
+    for (const auto& [key, value] : topic->configs) {
+      asked.configs.push_back({.name = key, .value = value});
+    }
   }
-  return created.has_value();
+  if (request.topics.empty()) {
+    return when_committed([done = std::move(done)](const Result<>&) mutable { done(); });
+  }
+  channel_->ask_remote<CreateTopicsResponse>(
+      std::move(request), [done = std::move(done)](Result<CreateTopicsResponse> answer) mutable {
+        if (!answer) {
+          spdlog::warn("cannot have topics created: {}", answer.error().why);
+        }
+        done();
+      });
 }
 
 void Node::note_moved(const storage::TopicPartition& id, const Uuid& directory) {
-  if (const auto done = commit(replication::assign_directory(*image(), config_.node_id(), id.topic,
-                                                             id.partition, directory));
-      !done) {
-    spdlog::error("cannot assign {} to its directory: {}", id.directory(), done.error().why);
+  const auto topic = image()->topic(id.topic);
+  if (topic == nullptr) {
+    return;
   }
+  AssignReplicasToDirsRequest request;
+  request.broker_id = config_.node_id();
+  request.broker_epoch = broker_epoch_;
+  request.directories = {
+      {.id = directory,
+       .topics = {{.topic_id = topic->id, .partitions = {{.partition_index = id.partition}}}}}};
+  channel_->ask<AssignReplicasToDirsResponse>(
+      std::move(request), [id](Result<AssignReplicasToDirsResponse> answer) {
+        const ErrorCode code = answer ? answer->error_code : answer.error().code;
+        if (code != ErrorCode::kNone) {
+          spdlog::error("cannot assign {} to its directory: {}", id.directory(), name_of(code));
+        }
+      });
 }
 
 LogDir* Node::dir_of(const std::string& path) {
@@ -324,18 +441,39 @@ LogDir* Node::dir_of(const std::string& path) {
   return found == dirs_.end() ? nullptr : found->get();
 }
 
-Result<int64_t> Node::next_producer_id() {
-  if (producer_id_ == producer_id_end_) {
-    const int64_t first = image()->next_producer_id;
-    ProducerIdsRecord record;
-    record.broker_id = config_.node_id();
-    record.broker_epoch = broker_epoch_;
-    record.next_producer_id = first + kProducerIdBlock;
-    TRY_VOID(commit({to_record(record, 0)}));
-    producer_id_ = first;
-    producer_id_end_ = first + kProducerIdBlock;
+void Node::next_producer_id(std::move_only_function<void(Result<int64_t>)> done) {
+  if (producer_id_ < producer_id_end_) {
+    return done(producer_id_++);
   }
-  return producer_id_++;
+  producer_ids_wanted_.push_back(std::move(done));
+  if (producer_ids_wanted_.size() > 1) {
+    return;  // a block is on its way
+  }
+  AllocateProducerIdsRequest request;
+  request.broker_id = config_.node_id();
+  request.broker_epoch = broker_epoch_;
+  channel_->ask<AllocateProducerIdsResponse>(std::move(request),
+                                             [this](Result<AllocateProducerIdsResponse> block) {
+                                               hand_out_producer_ids(std::move(block));
+                                             });
+}
+
+void Node::hand_out_producer_ids(Result<AllocateProducerIdsResponse> block) {
+  if (block && block->error_code == ErrorCode::kNone) {
+    producer_id_ = block->producer_id_start;
+    producer_id_end_ = producer_id_ + block->producer_id_len;
+  }
+  auto wanted = std::exchange(producer_ids_wanted_, {});
+  for (auto& done : wanted) {
+    if (producer_id_ < producer_id_end_) {
+      done(producer_id_++);
+    } else if (block && block->error_code == ErrorCode::kNone) {
+      next_producer_id(std::move(done));
+    } else {
+      // Producers try that again.
+      done(fail(ErrorCode::kCoordinatorLoadInProgress, "no block of producer ids came"));
+    }
+  }
 }
 
 namespace {
@@ -371,12 +509,16 @@ void every(Broker& broker, int64_t period_ms, const std::function<void()>& work)
 }  // namespace
 
 void Node::start_background() {
+  if (!quorum_->is_active()) {
+    lifecycle_->on_running([this] { drop_strays(); });
+  }
   const bool was_clean =
       std::all_of(dirs_.begin(), dirs_.end(), [](const auto& dir) { return dir->was_clean(); });
   for (const auto& shard : shards_) {
     shard->housekeeping().start(!was_clean);
     shard->cleaner().start();
     shard->mover().start();
+    shard->start_background();
   }
   every(*shards_[kControllerShard], config_.number("log.flush.offset.checkpoint.interval.ms"),
         [this] { write_checkpoints(complain); });
@@ -430,6 +572,20 @@ Result<> Node::store(const DirOffsets& offsets) {
     }
   }
   return {};
+}
+
+void Node::begin_stop(std::function<void()> done) {
+  lifecycle_->stop([this, done = std::move(done)] {
+    const bool has_others = quorum_->raft().voters().all().size() > 1;
+    if (!has_others || !quorum_->raft().is_leader()) {
+      return done();
+    }
+    constexpr int64_t kHandOverMs = 100;
+    quorum_->raft().resign();
+    raft_driver_->arm();
+    Broker& here = *shards_[kControllerShard];
+    here.timers().after(here.clock(), kHandOverMs, done);
+  });
 }
 
 Result<> Node::close() {

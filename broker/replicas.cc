@@ -34,7 +34,9 @@ Result<LogDir*> Replicas::home_for(const TopicPartition& id, const PartitionImag
   if (const auto known = homes_.find(id); known != homes_.end()) {
     return known->second;
   }
-  const Uuid wanted = image.directories.empty() ? Uuid() : image.directories.front();
+  const auto replica = std::find(image.replicas.begin(), image.replicas.end(), config_.node_id());
+  const auto place = static_cast<size_t>(replica - image.replicas.begin());
+  const Uuid wanted = place < image.directories.size() ? image.directories[place] : Uuid();
   for (const auto& dir : dirs_) {
     if (replication::is_directory(wanted) ? dir->directory_id() == wanted : !dir->is_offline()) {
       return dir.get();
@@ -61,6 +63,27 @@ Result<Partition*> Replicas::find(const Uuid& topic_id, int32_t partition) {
 }
 
 Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition) {
+  TRY(Partition* const replica, find_replica(topic, partition));
+  if (!replica->is_leader()) {
+    return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
+  }
+  return replica;
+}
+
+Result<Partition*> Replicas::find_replica(const TopicPartition& id) {
+  const auto found = image_->topic(id.topic);
+  if (found == nullptr) {
+    return fail(ErrorCode::kUnknownTopicOrPartition, "there is no topic " + id.topic);
+  }
+  return find_replica(*found, id.partition);
+}
+
+bool Replicas::is_replica(const PartitionImage& image) const {
+  return std::find(image.replicas.begin(), image.replicas.end(), config_.node_id()) !=
+         image.replicas.end();
+}
+
+Result<Partition*> Replicas::find_replica(const TopicImage& topic, int32_t partition) {
   const Key key{topic.id, partition};
   if (const auto open = partitions_.find(key); open != partitions_.end()) {
     if (open->second.home->is_offline()) {
@@ -86,8 +109,8 @@ Result<Replicas::Opening> Replicas::prepare(const TopicImage& topic, int32_t par
                 "topic " + topic.name + " has no partition " + std::to_string(partition));
   }
   CHECK_INVARIANT(owns(topic.id, partition));
-  if (image->second.leader != config_.node_id()) {
-    return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
+  if (!is_replica(image->second)) {
+    return fail(ErrorCode::kNotLeaderOrFollower, "this broker has no replica of the partition");
   }
   const TopicPartition id{topic.name, partition};
   TRY(LogDir* const home, home_for(id, image->second));
@@ -109,7 +132,14 @@ Result<> Replicas::Opening::run() {
   storage::Disk& disk = home->disk();
   const std::string folder = home->folder_of(id);
   const std::string metadata = folder + "/partition.metadata";
-  if (!disk.exists(metadata)) {
+  if (disk.exists(metadata)) {
+    TRY(const std::string text, disk.read_file(metadata));
+    TRY(const Uuid known, storage::parse_partition_metadata(text));
+    if (known != topic_id) {
+      return fail(ErrorCode::kInconsistentTopicId,
+                  folder + " belongs to another topic of this name");
+    }
+  } else {
     // The checkpoints may know a topic of this name that is gone.
     options = {.clean = options.clean, .now_ms = options.now_ms};
     TRY_VOID(disk.make_dirs(folder));
@@ -133,13 +163,19 @@ Result<Partition*> Replicas::install(const Key& key, Opening& opening, const Res
     return fail(ErrorCode::kUnknownTopicOrPartition, "the topic has been deleted");
   }
   opening.log->share(open_files_);
-  auto partition = std::make_shared<Partition>(opening.id, opening.topic_id, std::move(opening.log),
-                                               background_, [this] { on_synced_(); });
+  auto partition = std::make_shared<Partition>(
+      opening.id, opening.topic_id, std::move(opening.log), background_,
+      replication::PartitionOptions{
+          .node_id = config_.node_id(),
+          .high_watermark = opening.home->high_watermark(opening.id),
+          .lag_time_max_ms = config_.number("replica.lag.time.max.ms"),
+          .on_synced = [this] { on_synced_(); },
+          .propose = [this](const replication::IsrProposal& proposal) { propose_(proposal); }});
   if (opening.configs != image_->configs) {
     partition->log().set_config(
         resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
   }
-  partition->update(*image);
+  partition->update(*image, clock_.monotonic_ms());
   return (partitions_[key] = {std::move(partition), opening.home}).partition.get();
 }
 
@@ -179,10 +215,10 @@ void Replicas::follow(const ImagePtr& now) {
         remove_topic(*topic);
       }
     }
-    for (auto& [key, open] : partitions_) {
-      const PartitionImage* image = now->partition(open.partition->id().topic, key.partition);
-      if (image != nullptr) {
-        open.partition->update(*image);
+    for (const auto& [id, topic] : now->topics->by_id) {
+      const auto known = before->topics->by_id.find(id);
+      if (known == before->topics->by_id.end() || known->second != topic) {
+        update(*topic);
       }
     }
   }
@@ -194,20 +230,61 @@ void Replicas::follow(const ImagePtr& now) {
   }
 }
 
-void Replicas::remove_topic(const TopicImage& topic) {
-  for (const auto& [index, unused] : topic.partitions) {
-    const TopicPartition id{topic.name, index};
-    if (const auto open = partitions_.find({topic.id, index}); open != partitions_.end()) {
-      open->second.partition->shut_down(ErrorCode::kUnknownTopicOrPartition);
-      partitions_.erase(open);
-    }
-    opening_.erase({topic.id, index});
-    const auto home = homes_.find(id);
-    if (home == homes_.end()) {
+// What the image says of a topic's replicas here. Those that have gone to other brokers go away.
+void Replicas::update(const TopicImage& topic) {
+  for (const auto& [index, image] : topic.partitions) {
+    if (!owns(topic.id, index)) {
       continue;
     }
+    if (!is_replica(image)) {
+      remove({topic.name, index}, topic.id);
+    } else if (const auto open = partitions_.find({topic.id, index}); open != partitions_.end()) {
+      open->second.partition->update(image, clock_.monotonic_ms());
+    }
+  }
+}
+
+void Replicas::remove(const TopicPartition& id, const Uuid& topic_id) {
+  const Key key{topic_id, id.partition};
+  if (const auto open = partitions_.find(key); open != partitions_.end()) {
+    open->second.partition->shut_down(ErrorCode::kUnknownTopicOrPartition);
+    partitions_.erase(open);
+  }
+  opening_.erase(key);
+  if (const auto home = homes_.find(id); home != homes_.end()) {
     mark_deleted(id, *home->second);
     homes_.erase(home);
+  }
+}
+
+void Replicas::remove_topic(const TopicImage& topic) {
+  for (const auto& [index, unused] : topic.partitions) {
+    remove({topic.name, index}, topic.id);
+  }
+}
+
+void Replicas::shrink_isrs() {
+  for (auto& [key, open] : partitions_) {
+    open.partition->shrink_isr(clock_.monotonic_ms());
+  }
+}
+
+void Replicas::drop_strays() {
+  for (auto home = homes_.begin(); home != homes_.end();) {
+    const auto& [id, dir] = *home;
+    const auto topic = image_->topic(id.topic);
+    const PartitionImage* const partition = image_->partition(id.topic, id.partition);
+    const auto text = dir->disk().read_file(dir->folder_of(id) + "/partition.metadata");
+    const auto known = text ? storage::parse_partition_metadata(*text)
+                            : Result<Uuid>(topic == nullptr ? Uuid() : topic->id);
+    const bool is_ours =
+        partition != nullptr && known && *known == topic->id && is_replica(*partition);
+    if (is_ours || dir->is_offline()) {
+      ++home;
+      continue;
+    }
+    spdlog::warn("{} belongs to no replica of this broker; it is left alone", dir->folder_of(id));
+    home = homes_.erase(home);
   }
 }
 
@@ -276,7 +353,10 @@ std::vector<Partition*> Replicas::compacted() {
       if (!config.cleanup_compact || !owns(topic->id, index)) {
         continue;
       }
-      if (const auto partition = find(*topic, index)) {
+      if (!is_replica(topic->partitions.at(index))) {
+        continue;
+      }
+      if (const auto partition = find_replica(*topic, index)) {
         found.push_back(*partition);
       }
     }
@@ -299,7 +379,7 @@ void Replicas::housekeep(const TopicPartition& id, int64_t producer_expiry_ms) {
     return;
   }
   const bool was_open = partitions_.contains({topic->id, id.partition});
-  const auto found = find(*topic, id.partition);
+  const auto found = find_replica(*topic, id.partition);
   if (!found) {
     return;
   }

@@ -1,5 +1,5 @@
 #pragma once
-// The partitions that one shard of this node owns: opens, closes, creates and deletes their logs as
+// The replicas that one shard of this node owns: opens, closes, creates and deletes their logs as
 // the metadata image says, in one or several log directories.
 #include <memory>
 #include <set>
@@ -52,6 +52,10 @@ class Replicas {
   void load(const ImagePtr& image, Homes homes);
   // Called when a recovery point has moved so far that a checkpoint is worth while.
   void on_synced(std::function<void()> told) { on_synced_ = std::move(told); }
+  // Where leaders send what they would have the ISR be.
+  void on_proposal(std::function<void(const replication::IsrProposal&)> told) {
+    propose_ = std::move(told);
+  }
   const ImagePtr& image() const { return image_; }
   // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
   void follow(const ImagePtr& now);
@@ -66,6 +70,8 @@ class Replicas {
   // Opens the log if need be, which takes the time that verifying its unsynced segments takes.
   Result<Partition*> find(const std::string& topic, int32_t partition);
   Result<Partition*> find(const Uuid& topic_id, int32_t partition);
+  // The same for a replica that need not lead; NOT_LEADER_OR_FOLLOWER when this node has none.
+  Result<Partition*> find_replica(const storage::TopicPartition& id);
 
   // The partition if its log is open, else null.
   Partition* find_open(const Uuid& topic_id, int32_t partition);
@@ -91,6 +97,11 @@ class Replicas {
   void housekeep(const storage::TopicPartition& id, int64_t producer_expiry_ms);
   // Removes the folders of deleted topics whose delay is over.
   void remove_deleted();
+  // Has leaders propose to do without followers that lag.
+  void shrink_isrs();
+  // Forgets folders that belong to no topic any more, or to an older one of the name. For a node
+  // that has caught up with the metadata.
+  void drop_strays();
   // The directory has failed: those who wait for its partitions are told.
   void drop_offline();
   DirOffsets offsets() const;
@@ -127,6 +138,10 @@ class Replicas {
   };
 
   Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
+  Result<Partition*> find_replica(const replication::TopicImage& topic, int32_t partition);
+  bool is_replica(const replication::PartitionImage& image) const;
+  void update(const replication::TopicImage& topic);
+  void remove(const storage::TopicPartition& id, const Uuid& topic_id);
   Result<Opening> prepare(const replication::TopicImage& topic, int32_t partition);
   Result<Partition*> install(const Key& key, Opening& opening, const Result<>& outcome);
   void mark_deleted(const storage::TopicPartition& id, storage::LogDir& home);
@@ -146,6 +161,8 @@ class Replicas {
   std::unordered_map<Key, std::shared_ptr<Opening>, KeyHash> opening_;
   Homes homes_;
   std::function<void()> on_synced_ = [] {};
+  std::function<void(const replication::IsrProposal&)> propose_ =
+      [](const replication::IsrProposal&) {};
   struct Removal {
     storage::LogDir* dir;
     std::string folder;

@@ -142,33 +142,66 @@ Result<> BrokerConfig::resolve_listeners() {
     }
     protocols[pair.substr(0, colon)] = pair.substr(colon + 1);
   }
-  const auto controllers = split_list(get("controller.listener.names"));
-  const auto of_broker = [&](const Endpoint& endpoint) {
-    return std::find(controllers.begin(), controllers.end(), endpoint.name) == controllers.end();
-  };
   TRY(const auto listeners, parse_endpoints(get("listeners"), protocols));
-  std::copy_if(listeners.begin(), listeners.end(), std::back_inserter(listeners_), of_broker);
+  for (const Endpoint& endpoint : listeners) {
+    const bool of_controller = is_controller_listener(endpoint.name);
+    if (of_controller ? is_controller() : is_broker()) {
+      (of_controller ? controller_listeners_ : listeners_).push_back(endpoint);
+    }
+  }
   const std::string* advertised_list = find("advertised.listeners");
   TRY(const auto advertised,
       parse_endpoints(advertised_list == nullptr ? "" : *advertised_list, protocols));
-  std::copy_if(advertised.begin(), advertised.end(), std::back_inserter(advertised_), of_broker);
-  if (listeners_.empty()) {
+  for (const Endpoint& endpoint : advertised) {
+    (is_controller_listener(endpoint.name) ? controller_advertised_ : advertised_)
+        .push_back(endpoint);
+  }
+  const auto fill = [](std::vector<Endpoint>& to, const std::vector<Endpoint>& from) {
+    if (to.empty()) {
+      to = from;
+      for (Endpoint& endpoint : to) {
+        const bool any = endpoint.host.empty() || endpoint.host == "0.0.0.0";
+        endpoint.host = any ? "localhost" : endpoint.host;
+      }
+    }
+  };
+  fill(advertised_, listeners_);
+  fill(controller_advertised_, controller_listeners_);
+  return check_listeners();
+}
+
+Result<> BrokerConfig::check_listeners() const {
+  if (!is_broker() && !is_controller()) {
+    return fail(ErrorCode::kInvalidConfig,
+                "process.roles must name broker, controller or both, not: " + get("process.roles"));
+  }
+  if (is_broker() && listeners_.empty()) {
     return fail(ErrorCode::kInvalidConfig,
                 "There must be at least one broker listener. Set listeners to something like "
                 "PLAINTEXT://:9092");
   }
-  for (const Endpoint& listener : listeners_) {
-    if (listener.protocol != "PLAINTEXT") {
-      return fail(ErrorCode::kInvalidConfig,
-                  "Listener " + listener.name + " wants " + listener.protocol +
-                      ", which this version does not serve yet; use PLAINTEXT");
-    }
+  const bool has_others = split_list(get("controller.quorum.voters")).size() > 1 || !is_broker();
+  if (is_controller() && has_others && controller_listeners_.empty()) {
+    return fail(ErrorCode::kInvalidConfig,
+                "A controller that others must reach needs a listener of controller.listener.names "
+                "(" +
+                    get("controller.listener.names") +
+                    ") among its listeners, for example CONTROLLER://:9093");
   }
-  if (advertised_.empty()) {
-    advertised_ = listeners_;
-    for (Endpoint& endpoint : advertised_) {
-      endpoint.host =
-          endpoint.host.empty() || endpoint.host == "0.0.0.0" ? "localhost" : endpoint.host;
+  if (!is_controller() && split_list(get("controller.quorum.voters")).empty() &&
+      split_list(get("controller.quorum.bootstrap.servers")).empty()) {
+    return fail(ErrorCode::kInvalidConfig,
+                "A broker without the controller role must be told where the controllers are: set "
+                "controller.quorum.bootstrap.servers to host:port, or controller.quorum.voters to "
+                "id@host:port");
+  }
+  for (const auto* const list : {&listeners_, &controller_listeners_}) {
+    for (const Endpoint& listener : *list) {
+      if (listener.protocol != "PLAINTEXT") {
+        return fail(ErrorCode::kInvalidConfig,
+                    "Listener " + listener.name + " wants " + listener.protocol +
+                        ", which this version does not serve yet; use PLAINTEXT");
+      }
     }
   }
   for (const Endpoint& endpoint : advertised_) {
@@ -179,6 +212,27 @@ Result<> BrokerConfig::resolve_listeners() {
     }
   }
   return {};
+}
+
+bool BrokerConfig::has_role(const std::string& role) const {
+  const auto roles = split_list(get("process.roles"));
+  return std::find(roles.begin(), roles.end(), role) != roles.end();
+}
+
+bool BrokerConfig::is_controller_listener(const std::string& name) const {
+  const auto names = split_list(get("controller.listener.names"));
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+std::string BrokerConfig::inter_broker_listener() const {
+  const std::string* const name = find("inter.broker.listener.name");
+  if (name != nullptr && !name->empty()) {
+    return *name;
+  }
+  const std::string wanted = get("security.inter.broker.protocol");
+  const auto found = std::find_if(advertised_.begin(), advertised_.end(),
+                                  [&](const auto& each) { return each.protocol == wanted; });
+  return found == advertised_.end() ? wanted : found->name;
 }
 
 const std::string* BrokerConfig::find(std::string_view name) const {

@@ -46,17 +46,30 @@ class BrokerConfig {
   const ConfigMap& given() const { return given_; }
   const std::vector<std::string>& unknown_keys() const { return unknown_; }
 
+  bool is_broker() const { return has_role("broker"); }
+  bool is_controller() const { return has_role("controller"); }
+  // The listeners of the controller role, and how others are told to reach them.
+  const std::vector<Endpoint>& controller_listeners() const { return controller_listeners_; }
+  const std::vector<Endpoint>& controller_advertised() const { return controller_advertised_; }
+  bool is_controller_listener(const std::string& name) const;
+  // The listener by which brokers call each other (inter.broker.listener.name).
+  std::string inter_broker_listener() const;
+
   int32_t node_id() const { return static_cast<int32_t>(number("node.id")); }
   const std::vector<Endpoint>& listeners() const { return listeners_; }  // of the broker role
   const std::vector<Endpoint>& advertised() const { return advertised_; }
   std::vector<std::string> log_dirs() const;
 
  private:
+  bool has_role(const std::string& role) const;
   Result<> resolve_listeners();
+  Result<> check_listeners() const;
   ConfigMap given_;
   std::vector<std::string> unknown_;
   std::vector<Endpoint> listeners_;
   std::vector<Endpoint> advertised_;
+  std::vector<Endpoint> controller_listeners_;
+  std::vector<Endpoint> controller_advertised_;
 };
 
 // KAFKA_A_B=v -> a.b=v, by the rules of the official image; `environment` is a list of NAME=value.

@@ -61,7 +61,15 @@ class CoordinatorRuntime::Hosted : public RecordSink {
     }
   }
 
+  void stop() {
+    if (armed_for_) {
+      runtime_.timers_.cancel(timer_);
+    }
+    armed_for_.reset();
+  }
+
   std::unique_ptr<CoordinatorShard> shard;
+  int32_t leader_epoch = -1;
 
  private:
   // What a failed append means to the client of a coordinator.
@@ -96,7 +104,12 @@ CoordinatorRuntime::~CoordinatorRuntime() = default;
 
 Result<CoordinatorShard*> CoordinatorRuntime::shard(int32_t partition) {
   if (const auto found = hosted_.find(partition); found != hosted_.end()) {
-    return found->second->shard.get();
+    const auto led = replicas_.find(topic_, partition);
+    if (led && (*led)->leader_epoch() == found->second->leader_epoch) {
+      return found->second->shard.get();
+    }
+    // Others may have led, and written, meanwhile.
+    unload(partition);
   }
   auto hosted = std::make_unique<Hosted>(*this, partition);
   hosted->shard = factory_(*hosted);
@@ -108,6 +121,13 @@ Result<CoordinatorShard*> CoordinatorRuntime::shard(int32_t partition) {
   return shard;
 }
 
+void CoordinatorRuntime::unload(int32_t partition) {
+  if (const auto found = hosted_.find(partition); found != hosted_.end()) {
+    found->second->stop();
+    hosted_.erase(found);
+  }
+}
+
 Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
   const auto found = replicas_.find(topic_, partition);
   if (!found) {
@@ -115,6 +135,7 @@ Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
     return fail(missing ? ErrorCode::kCoordinatorNotAvailable : ErrorCode::kNotCoordinator,
                 found.error().why);
   }
+  hosted.leader_epoch = (*found)->leader_epoch();
   storage::Log& log = (*found)->log();
   const int64_t now = clock_.wall_ms();
   const auto replay = [&](const BatchView& batch) {
@@ -141,7 +162,11 @@ Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
   return log.visit(log.start_offset(), replay);
 }
 
-void CoordinatorRuntime::rearm(int32_t partition) { hosted_.at(partition)->rearm(); }
+void CoordinatorRuntime::rearm(int32_t partition) {
+  if (const auto found = hosted_.find(partition); found != hosted_.end()) {
+    found->second->rearm();
+  }
+}
 
 void CoordinatorRuntime::for_each(const std::function<void(CoordinatorShard&)>& visit) {
   const auto topic = replicas_.image()->topic(topic_);

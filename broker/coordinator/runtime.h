@@ -66,6 +66,7 @@ class CoordinatorRuntime {
 
  private:
   class Hosted;
+  void unload(int32_t partition);
   Result<> load(Hosted& hosted, int32_t partition);
 
   std::string topic_;

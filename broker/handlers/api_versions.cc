@@ -29,8 +29,11 @@ bool is_software_name(const std::string& name) {
                      [&](unsigned char c) { return alphanumeric(c) || c == '.' || c == '-'; });
 }
 
-void add_apis(ApiVersionsResponse& response) {
+void add_apis(ApiVersionsResponse& response, bool at_controller) {
   for (const HandlerRow& row : handler_table()) {
+    if (!is_served(row, at_controller)) {
+      continue;
+    }
     const ApiFacts& api = *find_api(static_cast<int16_t>(row.key));
     const int16_t min = row.key == ApiKey::kProduce ? kProduceAdvertisedMin : api.version_min;
     response.api_keys.push_back({.api_key = static_cast<int16_t>(row.key),
@@ -75,7 +78,7 @@ void handle(RequestContext& context, ApiVersionsRequest&& request,
     response.error_code = ErrorCode::kInvalidRequest;
     return reply.send(response);
   }
-  add_apis(response);
+  add_apis(response, context.broker.config().is_controller_listener(context.listener_name));
   if (context.version >= 3) {
     add_features(response, *context.broker.image(), context.version);
   }

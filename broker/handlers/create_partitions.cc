@@ -13,7 +13,7 @@ namespace {
 
 Result<> grow(Node& node, const CreatePartitionsRequest::CreatePartitionsTopic& asked,
               bool validate_only) {
-  const auto topic = node.image()->topic(asked.name);
+  const auto topic = node.working_image()->topic(asked.name);
   if (topic == nullptr) {
     return fail(ErrorCode::kUnknownTopicOrPartition,
                 "This server does not host this topic-partition.");
@@ -25,9 +25,9 @@ Result<> grow(Node& node, const CreatePartitionsRequest::CreatePartitionsTopic& 
       assignments->push_back(assignment.broker_ids);
     }
   }
-  TRY(const auto records, replication::grow_topic(*node.image(), *topic, asked.count, assignments,
-                                                  node.topic_defaults()));
-  return validate_only ? Result<>() : node.commit(records);
+  TRY(const auto records, replication::grow_topic(*node.working_image(), *topic, asked.count,
+                                                  assignments, node.topic_defaults()));
+  return validate_only ? Result<>() : node.append(records);
 }
 
 }  // namespace
@@ -45,7 +45,16 @@ void handle(RequestContext& context, CreatePartitionsRequest&& request,
             out.error_message = grown.error().why;
           }
         }
-        reply.send(response);
+        node.when_committed([response = std::move(response),
+                             reply = std::move(reply)](const Result<>& committed) mutable {
+          for (auto& topic : response.results) {
+            if (!committed && topic.error_code == ErrorCode::kNone) {
+              topic.error_code = committed.error().code;
+              topic.error_message = committed.error().why;
+            }
+          }
+          reply.send(response);
+        });
       });
 }
 

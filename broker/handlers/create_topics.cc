@@ -58,9 +58,9 @@ Outcome create(Node& node, const CreateTopicsRequest::CreatableTopic& asked, boo
   outcome.topic_id = validate_only ? Uuid{} : change->id;
   outcome.num_partitions = change->partitions;
   outcome.replication_factor = change->replication_factor;
-  for (const auto& entry :
-       describe_topic_config(node.config(), topic.configs,
-                             node.image()->config(replication::ConfigResource::kBroker, ""))) {
+  for (const auto& entry : describe_topic_config(
+           node.config(), topic.configs,
+           node.working_image()->config(replication::ConfigResource::kBroker, ""))) {
     outcome.configs->push_back({.name = entry.name,
                                 .value = entry.value,
                                 .read_only = entry.read_only,
@@ -92,8 +92,19 @@ CreateTopicsResponse create_all(Node& node, const CreateTopicsRequest& request) 
 
 void handle(RequestContext& context, CreateTopicsRequest&& request,
             Reply<CreateTopicsResponse> reply) {
-  context.broker.at_controller([request = std::move(request), reply = std::move(reply)](
-                                   Node& node) mutable { reply.send(create_all(node, request)); });
+  context.broker.at_controller(
+      [request = std::move(request), reply = std::move(reply)](Node& node) mutable {
+        auto response = create_all(node, request);
+        node.when_committed([response = std::move(response),
+                             reply = std::move(reply)](const Result<>& committed) mutable {
+          for (auto& topic : response.topics) {
+            if (!committed && topic.error_code == ErrorCode::kNone) {
+              topic = failed(topic.name, committed.error());
+            }
+          }
+          reply.send(response);
+        });
+      });
 }
 
 }  // namespace klamm::broker

@@ -34,14 +34,14 @@ Outcome remove(Node& node, const std::optional<std::string>& name, const Uuid& i
     return failed(name, id, ErrorCode::kInvalidRequest,
                   "Neither topic name nor id were specified.");
   }
-  const auto topic = name ? node.image()->topic(*name) : node.image()->topic(id);
+  const auto topic = name ? node.working_image()->topic(*name) : node.working_image()->topic(id);
   if (topic == nullptr) {
     return name ? failed(name, id, ErrorCode::kUnknownTopicOrPartition,
                          "This server does not host this topic-partition.")
                 : failed(name, id, ErrorCode::kUnknownTopicId,
                          "This server does not host this topic ID.");
   }
-  if (auto done = node.commit(replication::delete_topic(*topic)); !done) {
+  if (auto done = node.append(replication::delete_topic(*topic)); !done) {
     return failed(name, id, done.error().code, std::move(done.error().why));
   }
   Outcome outcome;
@@ -54,17 +54,25 @@ Outcome remove(Node& node, const std::optional<std::string>& name, const Uuid& i
 
 void handle(RequestContext& context, DeleteTopicsRequest&& request,
             Reply<DeleteTopicsResponse> reply) {
-  context.broker.at_controller(
-      [request = std::move(request), reply = std::move(reply)](Node& node) mutable {
-        DeleteTopicsResponse response;
-        for (const auto& topic : request.topics) {
-          response.responses.push_back(remove(node, topic.name, topic.topic_id));
+  context.broker.at_controller([request = std::move(request),
+                                reply = std::move(reply)](Node& node) mutable {
+    DeleteTopicsResponse response;
+    for (const auto& topic : request.topics) {
+      response.responses.push_back(remove(node, topic.name, topic.topic_id));
+    }
+    for (const auto& name : request.topic_names) {
+      response.responses.push_back(remove(node, name, {}));
+    }
+    node.when_committed([response = std::move(response),
+                         reply = std::move(reply)](const Result<>& committed) mutable {
+      for (auto& topic : response.responses) {
+        if (!committed && topic.error_code == ErrorCode::kNone) {
+          topic = failed(topic.name, topic.topic_id, committed.error().code, committed.error().why);
         }
-        for (const auto& name : request.topic_names) {
-          response.responses.push_back(remove(node, name, {}));
-        }
-        reply.send(response);
-      });
+      }
+      reply.send(response);
+    });
+  });
 }
 
 }  // namespace klamm::broker

@@ -6,10 +6,12 @@
 #include <memory>
 #include <optional>
 
-#include "broker/broker.h"
+#include "broker/cluster/raft_driver.h"
 #include "broker/handlers/handlers.h"
+#include "broker/node.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
+#include "replication/raft/quorum.h"
 
 namespace klamm::broker {
 
@@ -21,6 +23,7 @@ namespace {
 using PartitionAnswer = FetchResponse::PartitionData;
 constexpr int8_t kReadCommitted = 1;
 constexpr int16_t kVersionWithTopicIds = 13;
+constexpr int16_t kVersionWithReplicaState = 15;
 
 // What one fetch asks every partition.
 struct Terms {
@@ -28,6 +31,9 @@ struct Terms {
   int8_t isolation;
   int32_t min_bytes;
   int64_t max_bytes;
+  int32_t replica = -1;  // the broker of a follower
+  int64_t replica_epoch = -1;
+  bool of_follower() const { return replica >= 0; }
 };
 
 // A partition of a fetch, and what it said.
@@ -68,7 +74,7 @@ Result<Payload> read_committed(storage::Log& log, int64_t offset, size_t size_ma
 }
 
 void read_records(Partition& partition, const FetchRequest::FetchPartition& wanted,
-                  const Terms& terms, int64_t bytes_left, bool nothing_yet,
+                  const Terms& terms, int64_t bytes_left, bool nothing_yet, int64_t now_ms,
                   PartitionAnswer& answer) {
   storage::Log& log = partition.log();
   const bool committed = terms.isolation == kReadCommitted;
@@ -79,11 +85,21 @@ void read_records(Partition& partition, const FetchRequest::FetchPartition& want
   if (diverges(log, wanted, answer)) {
     return;
   }
+  if (terms.of_follower() && wanted.fetch_offset >= log.start_offset() &&
+      wanted.fetch_offset <= log.end_offset()) {
+    answer.error_code =
+        partition.note_fetch(terms.replica, terms.replica_epoch, wanted.fetch_offset, now_ms);
+    if (answer.error_code != ErrorCode::kNone) {
+      return;
+    }
+    answer.high_watermark = partition.high_watermark();
+  }
+  // Followers get what is not committed yet.
+  const int64_t bound = terms.of_follower() ? log.end_offset() : answer.high_watermark;
   const auto size_max = static_cast<size_t>(
       std::max<int64_t>(std::min<int64_t>(wanted.partition_max_bytes, bytes_left), 0));
-  auto records = committed
-                     ? read_committed(log, wanted.fetch_offset, size_max, nothing_yet, answer)
-                     : log.read(wanted.fetch_offset, size_max, answer.high_watermark, nothing_yet);
+  auto records = committed ? read_committed(log, wanted.fetch_offset, size_max, nothing_yet, answer)
+                           : log.read(wanted.fetch_offset, size_max, bound, nothing_yet);
   if (records) {
     answer.records = std::move(*records);
     return;
@@ -91,7 +107,8 @@ void read_records(Partition& partition, const FetchRequest::FetchPartition& want
   answer.error_code = records.error().code;
   answer.high_watermark = -1;
   answer.last_stable_offset = -1;
-  answer.log_start_offset = -1;
+  // A follower that is too far behind begins again at the leader's start.
+  answer.log_start_offset = terms.of_follower() ? log.start_offset() : -1;
   answer.aborted_transactions.reset();
 }
 
@@ -111,7 +128,8 @@ Partition* read(Broker& owner, Reading& reading, const Terms& terms, int64_t byt
   if (answer.error_code != ErrorCode::kNone) {
     return nullptr;
   }
-  read_records(**found, reading.wanted, terms, bytes_left, nothing_yet, answer);
+  read_records(**found, reading.wanted, terms, bytes_left, nothing_yet,
+               owner.clock().monotonic_ms(), answer);
   return *found;
 }
 
@@ -145,7 +163,7 @@ class Share : public replication::Watcher, public std::enable_shared_from_this<S
     }
     if (!now_or_never && !urgent_ && bytes_ < terms_.min_bytes) {
       for (Partition* partition : partitions) {
-        partition->watch(weak_from_this());
+        partition->watch(weak_from_this(), terms_.of_follower());
       }
     }
   }
@@ -167,9 +185,14 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
   Fetching(RequestContext& context, const FetchRequest& request, FetchSessions::Plan plan,
            Reply<FetchResponse> reply)
       : broker_(context.broker),
-        terms_{context.version, request.isolation_level, request.min_bytes,
-               std::min<int64_t>(request.max_bytes,
-                                 context.broker.config().number("fetch.max.bytes"))},
+        terms_{
+            context.version,
+            request.isolation_level,
+            request.min_bytes,
+            std::min<int64_t>(request.max_bytes, context.broker.config().number("fetch.max.bytes")),
+            context.version >= kVersionWithReplicaState ? request.replica_state.replica_id
+                                                        : request.replica_id,
+            request.replica_state.replica_epoch},
         session_id_(plan.session == nullptr ? 0 : plan.session->id),
         loose_(std::move(plan.loose)),
         incremental_(plan.incremental),
@@ -325,9 +348,24 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
   bool answered_ = false;
 };
 
+// The metadata log, at the controller's listener.
+void fetch_metadata(RequestContext& context, FetchRequest&& request, Reply<FetchResponse> reply) {
+  context.broker.at_controller([request = std::move(request),
+                                reply = std::move(reply)](Node& node) mutable {
+    node.quorum().raft().fetch(request, reply.version(),
+                               [reply = std::move(reply)](const FetchResponse& response) mutable {
+                                 reply.send(response);
+                               });
+    node.raft_driver().arm();
+  });
+}
+
 }  // namespace
 
 void handle(RequestContext& context, FetchRequest&& request, Reply<FetchResponse> reply) {
+  if (context.broker.config().is_controller_listener(context.listener_name)) {
+    return fetch_metadata(context, std::move(request), std::move(reply));
+  }
   auto plan = context.broker.fetch_sessions().plan(request, context.broker.random(),
                                                    context.broker.clock().monotonic_ms());
   if (!plan) {

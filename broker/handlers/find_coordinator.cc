@@ -30,11 +30,11 @@ Coordinator find(Node& node, const std::string& listener, int8_t type, const std
     return failed(key, ErrorCode::kUnsupportedVersion,
                   "This broker coordinates consumer groups only.");
   }
-  if (!node.ensure_topic(kOffsetsTopic)) {
-    return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
-  }
   const auto& image = *node.image();
   const auto topic = image.topic(kOffsetsTopic);
+  if (topic == nullptr) {
+    return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
+  }
   const int32_t partition =
       coordinator_partition(key, static_cast<int32_t>(topic->partitions.size()));
   const auto broker = image.brokers.find(topic->partitions.at(partition).leader);
@@ -76,7 +76,14 @@ void handle(RequestContext& context, FindCoordinatorRequest&& request,
             Reply<FindCoordinatorResponse> reply) {
   context.broker.at_controller([listener = context.listener_name, request = std::move(request),
                                 reply = std::move(reply)](Node& node) mutable {
-    reply.send(find_all(node, listener, reply.version(), request));
+    std::vector<std::string> needed;
+    if (request.key_type == kGroup) {
+      needed.emplace_back(kOffsetsTopic);
+    }
+    node.ensure_topics(std::move(needed), [&node, listener, request = std::move(request),
+                                           reply = std::move(reply)]() mutable {
+      reply.send(find_all(node, listener, reply.version(), request));
+    });
   });
 }
 

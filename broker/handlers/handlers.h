@@ -13,7 +13,10 @@ namespace klamm::protocol {
   X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) X(CreateTopics) \
   X(DeleteTopics) X(DeleteRecords) X(InitProducerId) X(OffsetForLeaderEpoch) X(DescribeConfigs) \
   X(AlterReplicaLogDirs) X(DescribeLogDirs) X(CreatePartitions) X(DeleteGroups) X(DescribeCluster) \
-  X(DescribeTopicPartitions)
+  X(DescribeTopicPartitions) X(DescribeQuorum) \
+  X(Vote) X(BeginQuorumEpoch) X(EndQuorumEpoch) X(FetchSnapshot) X(Envelope) \
+  X(BrokerRegistration) X(BrokerHeartbeat) X(ControllerRegistration) X(AlterPartition) \
+  X(AllocateProducerIds) X(AssignReplicasToDirs)
 // clang-format on
 #define X(name)         \
   struct name##Request; \

@@ -20,13 +20,15 @@ void handle(RequestContext& context, InitProducerIdRequest&& request,
     return reply.send(response);
   }
   context.broker.at_controller([response, reply = std::move(reply)](Node& node) mutable {
-    if (const auto id = node.next_producer_id()) {
-      response.producer_id = *id;
-      response.producer_epoch = 0;
-    } else {
-      response.error_code = id.error().code;
-    }
-    reply.send(response);
+    node.next_producer_id([response, reply = std::move(reply)](Result<int64_t> id) mutable {
+      if (id) {
+        response.producer_id = *id;
+        response.producer_epoch = 0;
+      } else {
+        response.error_code = id.error().code;
+      }
+      reply.send(response);
+    });
   });
 }
 

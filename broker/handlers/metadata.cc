@@ -135,12 +135,12 @@ void handle(RequestContext& context, MetadataRequest&& request, Reply<MetadataRe
   }
   context.broker.at_controller([context, names = std::move(names), request = std::move(request),
                                 reply = std::move(reply)](Node& node) mutable {
-    for (const std::string& name : names) {
-      node.ensure_topic(name);
-    }
-    RequestContext there{node.shard(kControllerShard), context.version, "", "",
-                         context.listener_name};
-    reply.send(describe(there, request));
+    node.ensure_topics(std::move(names), [&node, context, request = std::move(request),
+                                          reply = std::move(reply)]() mutable {
+      RequestContext there{node.shard(kControllerShard), context.version, "", "",
+                           context.listener_name};
+      reply.send(describe(there, request));
+    });
   });
 }
 

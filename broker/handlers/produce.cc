@@ -1,7 +1,7 @@
 // Produce (key 0), v3-13.   v7: zstd.   v8: errors by record.   v9: flexible.   v10: current
 // leader.   v13: topic ids. Each partition's batch is checked down to its records, given its
-// offsets and written. With one replica what is written is committed, so acks=1 and acks=all are
-// answered at once, or after the flush that the topic asks for; acks=0 is not answered.
+// offsets and written. acks=all is answered once the records are committed, acks=1 once they are
+// written here (after the flush that the topic asks for); acks=0 is not answered.
 // Transactional batches are refused: no transaction coordinator has let them in.
 
 #include "broker/ask_owners.h"
@@ -64,8 +64,11 @@ struct Question {
 // Appends the batches of one request, on the shards of their partitions.
 class Producing {
  public:
-  Producing(RequestContext& context, int16_t acks)
-      : version_(context.version), acks_(acks), is_admin_(context.client_id == kAdminClientId) {}
+  Producing(RequestContext& context, int16_t acks, int32_t timeout_ms)
+      : version_(context.version),
+        acks_(acks),
+        timeout_ms_(timeout_ms),
+        is_admin_(context.client_id == kAdminClientId) {}
 
   void operator()(Broker& broker, const Question& question, Slot slot) const {
     const int32_t index = question.partition;
@@ -81,19 +84,40 @@ class Producing {
     }
     int64_t end = 0;
     PartitionResult result = append(broker, **partition, question, end);
-    if (end <= (*partition)->high_watermark()) {
+    if (result.error_code != ErrorCode::kNone || acks_ == 0) {
       return slot.put(std::move(result));
     }
-    (*partition)
-        ->when_committed(
-            end, [slot = std::move(slot), result = std::move(result)](ErrorCode code) mutable {
-              slot.put(code == ErrorCode::kNone
-                           ? std::move(result)
-                           : failed(result.index, code, "The records could not be made durable"));
-            });
+    wait(broker, **partition, end, std::move(result), std::move(slot));
   }
 
  private:
+  // Answers once the records are as safe as the producer wants them, or its patience is over.
+  void wait(Broker& broker, Partition& partition, int64_t end, PartitionResult result,
+            Slot slot) const {
+    struct Waiting {
+      PartitionResult result;
+      std::optional<Slot> slot;
+      std::optional<Timers::Id> timer;
+    };
+    const auto waiting = std::make_shared<Waiting>(std::move(result), std::move(slot));
+    const auto finish = [waiting, &broker](ErrorCode code) {
+      if (!waiting->slot) {
+        return;
+      }
+      if (waiting->timer) {
+        broker.timers().cancel(*waiting->timer);
+      }
+      auto slot = std::move(*std::exchange(waiting->slot, std::nullopt));
+      slot.put(code == ErrorCode::kNone
+                   ? std::move(waiting->result)
+                   : failed(waiting->result.index, code, std::string(name_of(code))));
+    };
+    acks_ == -1 ? partition.when_committed(end, finish) : partition.when_written(end, finish);
+    if (waiting->slot) {
+      waiting->timer = broker.timers().after(broker.clock(), std::max(timeout_ms_, 0),
+                                             [finish] { finish(ErrorCode::kRequestTimedOut); });
+    }
+  }
   // `end`: what must be committed before the answer may leave.
   PartitionResult append(Broker& broker, Partition& partition, const Question& question,
                          int64_t& end) const {
@@ -144,6 +168,7 @@ class Producing {
 
   int16_t version_;
   int16_t acks_;
+  int32_t timeout_ms_;
   bool is_admin_;
 };
 
@@ -198,7 +223,7 @@ void handle(RequestContext& context, ProduceRequest&& request, Reply<ProduceResp
         return version >= kVersionWithTopicIds ? broker.owner(question.topic_id, question.partition)
                                                : broker.owner(question.topic, question.partition);
       },
-      Producing(context, request.acks),
+      Producing(context, request.acks, request.timeout_ms),
       [acks = request.acks, response = std::move(response),
        reply = std::move(reply)](std::vector<PartitionResult> results) mutable {
         answer(acks, std::move(response), std::move(results), std::move(reply));

@@ -3,10 +3,25 @@
 #include <array>
 
 #include "broker/handlers/handlers.h"
+#include "protocol/frame.h"
+#include "protocol/generated/allocate_producer_ids_request.h"
+#include "protocol/generated/allocate_producer_ids_response.h"
+#include "protocol/generated/alter_partition_request.h"
+#include "protocol/generated/alter_partition_response.h"
 #include "protocol/generated/alter_replica_log_dirs_request.h"
 #include "protocol/generated/alter_replica_log_dirs_response.h"
 #include "protocol/generated/api_versions_request.h"
 #include "protocol/generated/api_versions_response.h"
+#include "protocol/generated/assign_replicas_to_dirs_request.h"
+#include "protocol/generated/assign_replicas_to_dirs_response.h"
+#include "protocol/generated/begin_quorum_epoch_request.h"
+#include "protocol/generated/begin_quorum_epoch_response.h"
+#include "protocol/generated/broker_heartbeat_request.h"
+#include "protocol/generated/broker_heartbeat_response.h"
+#include "protocol/generated/broker_registration_request.h"
+#include "protocol/generated/broker_registration_response.h"
+#include "protocol/generated/controller_registration_request.h"
+#include "protocol/generated/controller_registration_response.h"
 #include "protocol/generated/create_partitions_request.h"
 #include "protocol/generated/create_partitions_response.h"
 #include "protocol/generated/create_topics_request.h"
@@ -25,10 +40,18 @@
 #include "protocol/generated/describe_groups_response.h"
 #include "protocol/generated/describe_log_dirs_request.h"
 #include "protocol/generated/describe_log_dirs_response.h"
+#include "protocol/generated/describe_quorum_request.h"
+#include "protocol/generated/describe_quorum_response.h"
 #include "protocol/generated/describe_topic_partitions_request.h"
 #include "protocol/generated/describe_topic_partitions_response.h"
+#include "protocol/generated/end_quorum_epoch_request.h"
+#include "protocol/generated/end_quorum_epoch_response.h"
+#include "protocol/generated/envelope_request.h"
+#include "protocol/generated/envelope_response.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
+#include "protocol/generated/fetch_snapshot_request.h"
+#include "protocol/generated/fetch_snapshot_response.h"
 #include "protocol/generated/find_coordinator_request.h"
 #include "protocol/generated/find_coordinator_response.h"
 #include "protocol/generated/heartbeat_request.h"
@@ -55,6 +78,8 @@
 #include "protocol/generated/produce_response.h"
 #include "protocol/generated/sync_group_request.h"
 #include "protocol/generated/sync_group_response.h"
+#include "protocol/generated/vote_request.h"
+#include "protocol/generated/vote_response.h"
 
 namespace klamm::broker {
 
@@ -82,9 +107,16 @@ constexpr bool changes_metadata(ApiKey key) {
          key == ApiKey::kCreatePartitions || key == ApiKey::kDeleteRecords;
 }
 
+// Brokers hand these on to the active controller.
+constexpr bool is_forwarded(ApiKey key) {
+  return key == ApiKey::kCreateTopics || key == ApiKey::kDeleteTopics ||
+         key == ApiKey::kCreatePartitions || key == ApiKey::kDescribeQuorum;
+}
+
 constexpr HandlerRow kTable[] = {
-#define X(name) \
-  {ApiKey::k##name, &invoke<name##Request, name##Response>, changes_metadata(ApiKey::k##name)},
+#define X(name)                                                                                \
+  {ApiKey::k##name, &invoke<name##Request, name##Response>, changes_metadata(ApiKey::k##name), \
+   is_forwarded(ApiKey::k##name)},
     KLAMM_APIS(X)
 #undef X
 };
@@ -92,6 +124,11 @@ constexpr HandlerRow kTable[] = {
 }  // namespace
 
 std::span<const HandlerRow> handler_table() { return kTable; }
+
+bool is_served(const HandlerRow& row, bool at_controller) {
+  const ApiFacts& api = *find_api(static_cast<int16_t>(row.key));
+  return at_controller ? api.on_controller : api.on_broker;
+}
 
 const HandlerRow* find_handler(int16_t api_key) {
   static const auto index = [] {

@@ -17,9 +17,13 @@ struct HandlerRow {
   bool (*invoke)(RequestContext& context, protocol::Reader& body, ReplyTicket ticket);
   // Its effects reach the shards one after the other; what a connection asks next must see them.
   bool changes_metadata;
+  // A broker hands it on to the active controller.
+  bool is_forwarded;
 };
 
 std::span<const HandlerRow> handler_table();
 const HandlerRow* find_handler(int16_t api_key);
+// Whether the listeners of the controller role, or else those of brokers, serve it.
+bool is_served(const HandlerRow& row, bool at_controller);
 
 }  // namespace klamm::broker

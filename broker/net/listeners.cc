@@ -29,8 +29,11 @@ Result<tcp::endpoint> resolve(asio::io_context& io, const Endpoint& endpoint) {
 }  // namespace
 
 Result<> Listeners::bind() {
-  for (const Endpoint& endpoint : broker_.config().listeners()) {
-    TRY_VOID(bind(endpoint));
+  for (const auto* const list :
+       {&broker_.config().listeners(), &broker_.config().controller_listeners()}) {
+    for (const Endpoint& endpoint : *list) {
+      TRY_VOID(bind(endpoint));
+    }
   }
   return {};
 }

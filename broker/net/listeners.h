@@ -1,5 +1,5 @@
 #pragma once
-// The listeners of the broker role: one thread accepts and deals the connections out to the shards
+// The listeners of the node's roles: one thread accepts and deals the connections out to the shards
 // in turn.
 #include <asio/ip/tcp.hpp>
 #include <memory>

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "broker/cluster/forwarding.h"
 #include "broker/handlers/table.h"
 #include "protocol/frame.h"
 
@@ -53,7 +54,8 @@ FrameFate Server::handle(Connection& connection, const protocol::Bytes& frame, u
     return FrameFate::kClose;
   }
   const HandlerRow* row = find_handler(header->api_key);
-  if (row == nullptr) {
+  const bool at_controller = broker_.config().is_controller_listener(connection.listener_name());
+  if (row == nullptr || !is_served(*row, at_controller)) {
     spdlog::debug("{} asked for API {}, which is not served; closing its connection",
                   connection.client_host(), header->api_key);
     return FrameFate::kClose;
@@ -63,6 +65,10 @@ FrameFate Server::handle(Connection& connection, const protocol::Bytes& frame, u
   const bool flexible = protocol::response_header_is_flexible(header->api_key, header->version);
   ReplyTicket ticket{connection.weak_from_this(), &shard_,         slot,
                      header->correlation_id,      header->version, flexible};
+  if (row->is_forwarded && !at_controller && !broker_.node().is_active_controller()) {
+    forward(broker_, frame, connection.client_host(), std::move(ticket));
+    return FrameFate::kHold;
+  }
   if (!row->invoke(context, in, std::move(ticket))) {
     return FrameFate::kClose;
   }

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "protocol/generated/partition_change_record.h"
-
 namespace klamm::replication {
 namespace {
 
@@ -15,52 +13,48 @@ size_t place_of(const PartitionImage& partition, int32_t broker) {
 
 }  // namespace
 
-bool is_online(const PartitionImage& partition, int32_t broker, const Directories& online) {
-  const size_t place = place_of(partition, broker);
-  if (place >= partition.directories.size()) {
-    return true;
-  }
-  const Uuid& directory = partition.directories[place];
-  return !is_directory(directory) || online.contains(directory);
-}
-
 std::vector<Bytes> take_offline(const MetadataImage& image, int32_t broker,
-                                const Directories& online) {
+                                const std::set<Uuid>& offline) {
   std::vector<Bytes> records;
+  BrokerChanges changes;
+  changes.offline = offline;
   for (const auto& [name, topic] : image.topics->by_name) {
     for (const auto& [index, partition] : topic->partitions) {
-      if (partition.leader != broker || is_online(partition, broker, online)) {
+      const size_t place = place_of(partition, broker);
+      if (place >= partition.directories.size() ||
+          !offline.contains(partition.directories[place])) {
         continue;
       }
-      protocol::PartitionChangeRecord change;
-      change.partition_id = index;
-      change.topic_id = topic->id;
-      change.leader = kNoLeader;
-      records.push_back(to_record(change, kPartitionChangeVersion));
+      PartitionChange change(image, *topic, index, changes);
+      std::vector<int32_t> isr = partition.isr;
+      std::erase(isr, broker);
+      change.set_isr(std::move(isr));
+      if (auto record = change.build()) {
+        records.push_back(std::move(*record));
+      }
     }
   }
   return records;
 }
 
 std::vector<Bytes> assign_directory(const MetadataImage& image, int32_t broker,
-                                    const std::string& topic, int32_t partition,
+                                    const TopicImage& topic, int32_t partition,
                                     const Uuid& directory) {
-  const PartitionImage* const known = image.partition(topic, partition);
-  if (known == nullptr) {
+  const auto known = topic.partitions.find(partition);
+  if (known == topic.partitions.end()) {
     return {};
   }
-  const size_t place = place_of(*known, broker);
-  std::vector<Uuid> directories = known->directories;
-  directories.resize(known->replicas.size());
-  if (place == known->replicas.size() || directories[place] == directory) {
+  const size_t place = place_of(known->second, broker);
+  std::vector<Uuid> directories = known->second.directories;
+  directories.resize(known->second.replicas.size());
+  if (place == known->second.replicas.size() || directories[place] == directory) {
     return {};
   }
   directories[place] = directory;
-  protocol::PartitionChangeRecord change;
-  change.partition_id = partition;
-  change.topic_id = image.topic(topic)->id;
-  change.directories = directories;
-  return {to_record(change, kPartitionChangeVersion)};
+  PartitionChange change(image, topic, partition);
+  change.set_directories(std::move(directories));
+  auto record = change.build();
+  return record ? std::vector<Bytes>{std::move(*record)} : std::vector<Bytes>{};
 }
 
 }  // namespace klamm::replication

@@ -5,27 +5,17 @@
 #include <string>
 #include <vector>
 
-#include "replication/metadata/delta.h"
-#include "replication/metadata/image.h"
+#include "replication/controller/elections.h"
 
 namespace klamm::replication {
 
-// Of the PartitionChangeRecords that the controller writes.
-inline constexpr int16_t kPartitionChangeVersion = 2;
-
-// The ids of the log directories that a broker has online.
-using Directories = std::set<Uuid>;
-// Where the replica of `broker` lies is online, or not assigned yet (KIP-858).
-bool is_online(const PartitionImage& partition, int32_t broker, const Directories& online);
-
-// Directories of a broker have failed: what it leads there loses its leader. The last one in sync
-// stays in the ISR.
+// Directories of a broker have failed: what it has there leaves the ISR and loses its leader.
 std::vector<Bytes> take_offline(const MetadataImage& image, int32_t broker,
-                                const Directories& online);
+                                const std::set<Uuid>& offline);
 
-// The replica of `broker` has moved.
+// The replica of `broker` lies in `directory`.
 std::vector<Bytes> assign_directory(const MetadataImage& image, int32_t broker,
-                                    const std::string& topic, int32_t partition,
+                                    const TopicImage& topic, int32_t partition,
                                     const Uuid& directory);
 
 }  // namespace klamm::replication

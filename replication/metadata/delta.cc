@@ -49,10 +49,20 @@ BrokerImage to_image(const RegisterBrokerRecord& record) {
   broker.incarnation = record.incarnation_id;
   broker.rack = record.rack;
   broker.fenced = record.fenced;
+  broker.in_controlled_shutdown = record.in_controlled_shutdown;
+  broker.directories = record.log_dirs;
   for (const auto& endpoint : record.end_points) {
     broker.endpoints.push_back({endpoint.name, endpoint.host, endpoint.port});
   }
   return broker;
+}
+
+ControllerImage to_image(const RegisterControllerRecord& record) {
+  ControllerImage controller{.id = record.controller_id, .incarnation = record.incarnation_id};
+  for (const auto& endpoint : record.end_points) {
+    controller.endpoints.push_back({endpoint.name, endpoint.host, endpoint.port});
+  }
+  return controller;
 }
 
 PartitionImage to_image(const PartitionRecord& record) {
@@ -62,7 +72,10 @@ PartitionImage to_image(const PartitionRecord& record) {
   partition.elr = record.eligible_leader_replicas.value_or(std::vector<int32_t>{});
   partition.last_known_elr = record.last_known_elr.value_or(std::vector<int32_t>{});
   partition.directories = record.directories;
+  partition.adding = record.adding_replicas;
+  partition.removing = record.removing_replicas;
   partition.leader = record.leader;
+  partition.recovery_state = record.leader_recovery_state;
   partition.leader_epoch = record.leader_epoch;
   partition.partition_epoch = record.partition_epoch;
   return partition;
@@ -79,6 +92,11 @@ void change(PartitionImage& partition, const PartitionChangeRecord& record) {
   take(partition.directories, record.directories);
   take(partition.elr, record.eligible_leader_replicas);
   take(partition.last_known_elr, record.last_known_elr);
+  take(partition.adding, record.adding_replicas);
+  take(partition.removing, record.removing_replicas);
+  if (record.leader_recovery_state >= 0) {
+    partition.recovery_state = record.leader_recovery_state;
+  }
   constexpr int32_t kNoLeaderChange = -2;
   if (record.leader != kNoLeaderChange) {
     partition.leader = record.leader;
@@ -155,11 +173,25 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
     }
     case BrokerRegistrationChangeRecord::kKey: {
       TRY(const auto record, decode<BrokerRegistrationChangeRecord>(in, version));
-      return record.fenced == 0 ? Result<>() : fence(record.broker_id, record.fenced > 0);
+      const auto broker = image_.brokers.find(record.broker_id);
+      if (broker == image_.brokers.end()) {
+        return dangling("broker");
+      }
+      if (record.fenced != 0) {
+        broker->second.fenced = record.fenced > 0;
+      }
+      if (record.in_controlled_shutdown != 0) {
+        broker->second.in_controlled_shutdown = record.in_controlled_shutdown > 0;
+      }
+      if (!record.log_dirs.empty()) {
+        broker->second.directories = record.log_dirs;
+      }
+      return {};
     }
     case RegisterControllerRecord::kKey: {
       TRY(const auto record, decode<RegisterControllerRecord>(in, version));
-      image_.controllers[record.controller_id] = record_;
+      image_.controllers[record.controller_id] = to_image(record);
+      image_.controllers[record.controller_id].registration = record_;
       return {};
     }
     case UnregisterControllerRecord::kKey: {

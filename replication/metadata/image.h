@@ -30,7 +30,10 @@ struct PartitionImage {
   std::vector<int32_t> elr;
   std::vector<int32_t> last_known_elr;
   std::vector<Uuid> directories;
+  std::vector<int32_t> adding;    // by a reassignment under way
+  std::vector<int32_t> removing;  // by it
   int32_t leader = kNoLeader;
+  int8_t recovery_state = 0;  // 1: an unclean leader has not recovered yet
   int32_t leader_epoch = 0;
   int32_t partition_epoch = 0;
 };
@@ -47,6 +50,7 @@ struct TopicsImage {
   std::unordered_map<Uuid, TopicPtr> by_id;
 };
 
+// Where a node is reached, by listener.
 struct BrokerEndpoint {
   std::string name;
   std::string host;
@@ -60,7 +64,16 @@ struct BrokerImage {
   std::vector<BrokerEndpoint> endpoints;
   std::optional<std::string> rack;
   bool fenced = true;
-  protocol::Bytes registration;  // the record as it stands in the log
+  bool in_controlled_shutdown = false;
+  std::vector<Uuid> directories;  // that are online
+  protocol::Bytes registration;   // the record as it stands in the log
+};
+
+struct ControllerImage {
+  int32_t id = -1;
+  Uuid incarnation;
+  std::vector<BrokerEndpoint> endpoints;
+  protocol::Bytes registration;
 };
 
 // Resource types of ConfigRecord and DescribeConfigs.
@@ -83,7 +96,7 @@ struct MetadataImage {
   std::map<int32_t, BrokerImage> brokers;
   std::map<std::string, int16_t> features;
   int64_t next_producer_id = 0;
-  std::map<int32_t, protocol::Bytes> controllers;  // their registrations
+  std::map<int32_t, ControllerImage> controllers;
   // Records that mean nothing to this node yet, in their order: a snapshot must not lose them.
   std::shared_ptr<const std::vector<protocol::Bytes>> others =
       std::make_shared<std::vector<protocol::Bytes>>();

@@ -26,6 +26,10 @@ Bytes registration_of(const BrokerImage& broker) {
   record.decode(in, version);
   CHECK_INVARIANT(in.ok());
   record.fenced = broker.fenced;
+  record.in_controlled_shutdown = broker.in_controlled_shutdown;
+  if (version >= 3) {
+    record.log_dirs = broker.directories;
+  }
   return to_record(record, version);
 }
 
@@ -49,6 +53,9 @@ Bytes partition_record(const Uuid& topic, int32_t index, const PartitionImage& p
   record.eligible_leader_replicas = if_any(partition.elr);
   record.last_known_elr = if_any(partition.last_known_elr);
   record.directories = partition.directories;
+  record.adding_replicas = partition.adding;
+  record.removing_replicas = partition.removing;
+  record.leader_recovery_state = partition.recovery_state;
   record.leader = partition.leader;
   record.leader_epoch = partition.leader_epoch;
   record.partition_epoch = partition.partition_epoch;
@@ -92,7 +99,7 @@ std::vector<Bytes> to_records(const MetadataImage& image) {
     }
   }
   for (const auto& [id, controller] : image.controllers) {
-    records.push_back(controller);
+    records.push_back(controller.registration);
   }
   for (const auto& [id, broker] : image.brokers) {
     records.push_back(registration_of(broker));

@@ -4,6 +4,24 @@
 
 namespace klamm::replication {
 
+namespace {
+
+bool contains(const std::vector<int32_t>& list, int32_t id) {
+  return std::find(list.begin(), list.end(), id) != list.end();
+}
+
+}  // namespace
+
+Partition::Partition(storage::TopicPartition id, Uuid topic_id, std::unique_ptr<storage::Log> log,
+                     storage::Background& background, PartitionOptions options)
+    : id_(std::move(id)),
+      topic_id_(topic_id),
+      log_(std::move(log)),
+      background_(background),
+      options_(std::move(options)) {
+  high_watermark_ = std::clamp(options_.high_watermark, log_->start_offset(), log_->end_offset());
+}
+
 ErrorCode Partition::check_epoch(int32_t requested) const {
   if (requested < 0 || requested == leader_epoch_) {
     return ErrorCode::kNone;
@@ -11,50 +29,279 @@ ErrorCode Partition::check_epoch(int32_t requested) const {
   return requested < leader_epoch_ ? ErrorCode::kFencedLeaderEpoch : ErrorCode::kUnknownLeaderEpoch;
 }
 
+void Partition::update(const PartitionImage& image, int64_t now_ms) {
+  replicas_ = image.replicas;
+  recovery_state_ = image.recovery_state;
+  if (image.partition_epoch > partition_epoch_) {
+    partition_epoch_ = image.partition_epoch;
+    isr_ = image.isr;
+    proposed_.reset();
+  }
+  image.leader == options_.node_id ? lead(image, now_ms) : follow(image);
+}
+
+void Partition::lead(const PartitionImage& image, int64_t now_ms) {
+  if (!is_leader_ || image.leader_epoch != leader_epoch_) {
+    // Whoever waits for an older epoch's records cannot know what became of them.
+    refuse_waiting(ErrorCode::kNotLeaderOrFollower);
+    is_leader_ = true;
+    leader_ = options_.node_id;
+    leader_epoch_ = image.leader_epoch;
+    epoch_start_ = log_->end_offset();
+    log_->begin_epoch(leader_epoch_);
+    followers_.clear();
+  }
+  std::erase_if(followers_,
+                [this](const auto& entry) { return !contains(replicas_, entry.first); });
+  for (const int32_t id : replicas_) {
+    if (id != options_.node_id) {
+      followers_.try_emplace(id, Follower{.last_caught_up_ms = now_ms});
+    }
+  }
+  if (recovery_state_ != 0) {
+    propose(isr_);
+  }
+  advance(now_ms);
+}
+
+void Partition::follow(const PartitionImage& image) {
+  const bool led = std::exchange(is_leader_, false);
+  const bool changed = led || image.leader_epoch != leader_epoch_ || image.leader != leader_;
+  leader_ = image.leader;
+  leader_epoch_ = image.leader_epoch;
+  followers_.clear();
+  proposed_.reset();
+  if (changed) {
+    refuse_waiting(ErrorCode::kNotLeaderOrFollower);
+    notify_all();
+  }
+}
+
+size_t Partition::min_isr() const {
+  return std::min(static_cast<size_t>(std::max(log_->config().min_insync_replicas, 1)),
+                  std::max<size_t>(replicas_.size(), 1));
+}
+
 Result<storage::AppendInfo> Partition::append(protocol::Bytes batch, int16_t acks, int64_t now_ms) {
-  const auto min_isr = static_cast<size_t>(log_->config().min_insync_replicas);
-  if (acks == -1 && isr_size_ < min_isr) {
+  if (!is_leader_) {
+    return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
+  }
+  if (acks == -1 && isr_.size() < min_isr()) {
     return fail(
         ErrorCode::kNotEnoughReplicas,
         "The size of the current ISR is insufficient to satisfy the min.isr requirement of " +
-            std::to_string(min_isr) + " for partition " + id_.directory());
+            std::to_string(log_->config().min_insync_replicas) + " for partition " +
+            id_.directory());
   }
   TRY(const auto info, log_->append_as_leader(std::move(batch), leader_epoch_, now_ms));
   if (!info.duplicate) {
     flush_demanded_to_ = log_->flush_is_demanded() ? log_->end_offset() : flush_demanded_to_;
     flush_if_due(now_ms);
-    advance_high_watermark();
+    advance(now_ms);
+    notify(end_watchers_);
   }
   return info;
 }
 
-// This node is the whole ISR, so what it has is committed, and what it must not lose is on the
-// medium.
-void Partition::advance_high_watermark() {
+// Up to where this log is as safe as the topic wants it.
+int64_t Partition::safe_end() const {
   const int64_t flushed = log_->recovery_point();
-  const int64_t safe = flushed >= flush_demanded_to_ ? log_->end_offset() : flushed;
-  if (safe <= high_watermark_) {
+  return flushed >= flush_demanded_to_ ? log_->end_offset() : flushed;
+}
+
+void Partition::advance(int64_t now_ms) {
+  if (!is_leader_) {
     return;
   }
-  high_watermark_ = safe;
-  const auto still = std::find_if(waiting_.begin(), waiting_.end(), [this](const auto& waiter) {
-    return waiter.first > high_watermark_;
-  });
-  // A callback may append, and wait again.
-  std::vector<std::pair<int64_t, Committed>> done(std::make_move_iterator(waiting_.begin()),
-                                                  std::make_move_iterator(still));
-  waiting_.erase(waiting_.begin(), still);
-  for (auto& [end, callback] : done) {
-    callback(ErrorCode::kNone);
+  release(writing_, safe_end(), ErrorCode::kNone);
+  advance_high_watermark(now_ms);
+}
+
+// A follower that is caught up but not in the ISR yet is waited for too: it is about to be.
+void Partition::advance_high_watermark(int64_t now_ms) {
+  if (isr_.size() < min_isr()) {
+    return;
   }
+  int64_t common = safe_end();
+  for (const auto& [id, follower] : followers_) {
+    const bool in_isr = contains(isr_, id) || (proposed_ && contains(*proposed_, id));
+    const bool is_near = follower.end_offset >= high_watermark_ &&
+                         follower.end_offset >= epoch_start_ &&
+                         now_ms - follower.last_caught_up_ms <= options_.lag_time_max_ms &&
+                         follower.last_fetch_ms > 0;
+    if (in_isr || is_near) {
+      common = std::min(common, follower.end_offset);
+    }
+  }
+  if (common <= high_watermark_) {
+    return;
+  }
+  high_watermark_ = common;
+  release(waiting_, high_watermark_,
+          isr_.size() < min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone);
   notify_all();
 }
 
-void Partition::when_committed(int64_t end, Committed callback) {
-  if (end <= high_watermark_) {
+void Partition::wait(Waiting& list, int64_t reached, int64_t end, Committed callback) {
+  if (end <= reached) {
     return callback(ErrorCode::kNone);
   }
-  waiting_.emplace_back(end, std::move(callback));
+  list.emplace_back(end, std::move(callback));
+}
+
+// A callback may append, and wait again.
+void Partition::release(Waiting& list, int64_t reached, ErrorCode code) {
+  const auto still = std::find_if(list.begin(), list.end(),
+                                  [reached](const auto& waiter) { return waiter.first > reached; });
+  Waiting done(std::make_move_iterator(list.begin()), std::make_move_iterator(still));
+  list.erase(list.begin(), still);
+  for (auto& [end, callback] : done) {
+    callback(code);
+  }
+}
+
+void Partition::refuse_waiting(ErrorCode why) {
+  for (auto* const list : {&writing_, &waiting_}) {
+    for (auto& [end, callback] : std::exchange(*list, {})) {
+      callback(why);
+    }
+  }
+}
+
+ErrorCode Partition::note_fetch(int32_t broker, int64_t broker_epoch, int64_t offset,
+                                int64_t now_ms) {
+  const auto found = followers_.find(broker);
+  if (found == followers_.end()) {
+    return ErrorCode::kUnknownTopicOrPartition;
+  }
+  Follower& follower = found->second;
+  if (broker_epoch >= 0 && broker_epoch < follower.broker_epoch) {
+    return ErrorCode::kStaleBrokerEpoch;  // of its former life
+  }
+  const int64_t end = log_->end_offset();
+  if (offset >= end) {
+    follower.last_caught_up_ms = now_ms;
+  } else if (follower.last_fetch_leader_end >= 0 && offset >= follower.last_fetch_leader_end) {
+    follower.last_caught_up_ms = std::max(follower.last_caught_up_ms, follower.last_fetch_ms);
+  }
+  follower.end_offset = offset;
+  follower.last_fetch_ms = std::max<int64_t>(now_ms, 1);
+  follower.last_fetch_leader_end = end;
+  follower.broker_epoch = broker_epoch;
+  if (!contains(isr_, broker)) {
+    expand_isr(broker);
+  }
+  advance_high_watermark(now_ms);
+  return ErrorCode::kNone;
+}
+
+void Partition::expand_isr(int32_t broker) {
+  const Follower& follower = followers_.at(broker);
+  if (!proposed_ && follower.end_offset >= high_watermark_ && follower.end_offset >= epoch_start_) {
+    std::vector<int32_t> isr = isr_;
+    isr.push_back(broker);
+    propose(std::move(isr));
+  }
+}
+
+void Partition::shrink_isr(int64_t now_ms) {
+  if (!is_leader_ || proposed_) {
+    return;
+  }
+  std::vector<int32_t> isr;
+  for (const int32_t id : isr_) {
+    const auto found = followers_.find(id);
+    const bool lags = found != followers_.end() && found->second.end_offset < log_->end_offset() &&
+                      now_ms - found->second.last_caught_up_ms > options_.lag_time_max_ms;
+    if (!lags) {
+      isr.push_back(id);
+    }
+  }
+  if (isr.size() < isr_.size()) {
+    propose(std::move(isr));
+  }
+}
+
+void Partition::propose(std::vector<int32_t> isr) {
+  IsrProposal proposal{.topic_id = topic_id_,
+                       .partition = id_.partition,
+                       .leader_epoch = leader_epoch_,
+                       .partition_epoch = partition_epoch_};
+  for (const int32_t id : isr) {
+    const auto follower = followers_.find(id);
+    proposal.isr.push_back(
+        {.broker_id = id,
+         .broker_epoch = follower == followers_.end() ? -1 : follower->second.broker_epoch});
+  }
+  proposed_ = std::move(isr);
+  options_.propose(proposal);
+}
+
+void Partition::on_proposed(ErrorCode code, int32_t leader_epoch, const std::vector<int32_t>& isr,
+                            int32_t partition_epoch, int64_t now_ms) {
+  if (!is_leader_ || leader_epoch != leader_epoch_) {
+    return;
+  }
+  if (code == ErrorCode::kNone && partition_epoch >= partition_epoch_) {
+    isr_ = isr;
+    partition_epoch_ = partition_epoch;
+    recovery_state_ = 0;
+  }
+  // After an error the next fetch, or the next look at who lags, proposes again.
+  proposed_.reset();
+  advance(now_ms);
+}
+
+Result<> Partition::append_fetched(const protocol::Bytes& records, int64_t leader_high_watermark,
+                                   int64_t leader_start, int64_t now_ms) {
+  size_t at = 0;
+  while (at < records.size()) {
+    const auto batch = protocol::BatchView::parse(records.span().subspan(at));
+    if (!batch) {
+      break;  // cut off by the size limit
+    }
+    if (!batch->crc_matches()) {
+      return fail(ErrorCode::kCorruptMessage,
+                  "the leader of " + id_.directory() + " sent a damaged batch");
+    }
+    if (batch->next_offset() > log_->end_offset()) {
+      TRY_VOID(log_->append_as_follower(records.slice(at, batch->size()), now_ms));
+    }
+    at += batch->size();
+  }
+  flush_demanded_to_ = log_->flush_is_demanded() ? log_->end_offset() : flush_demanded_to_;
+  flush_if_due(now_ms);
+  const int64_t before = high_watermark_;
+  high_watermark_ = std::max(high_watermark_, std::min(leader_high_watermark, log_->end_offset()));
+  if (leader_start > log_->start_offset() && leader_start <= log_->end_offset()) {
+    TRY_VOID(log_->advance_start(leader_start, now_ms));
+    high_watermark_ = std::max(high_watermark_, leader_start);
+  }
+  if (high_watermark_ > before) {
+    notify_all();
+  }
+  return {};
+}
+
+Result<> Partition::truncate(int32_t epoch, int64_t end_offset, int64_t now_ms) {
+  const auto ours = log_->epochs().end_of(epoch, log_->end_offset());
+  int64_t to = ours.epoch < 0 ? log_->start_offset() : ours.start_offset;
+  if (ours.epoch == epoch) {
+    to = std::min(to, end_offset);
+  }
+  to = std::max(to, log_->start_offset());
+  TRY_VOID(log_->truncate_to(to));
+  high_watermark_ = std::min(high_watermark_, log_->end_offset());
+  flush_demanded_to_ = std::min(flush_demanded_to_, log_->end_offset());
+  flush_if_due(now_ms);
+  return {};
+}
+
+Result<> Partition::begin_again_at(int64_t offset) {
+  TRY_VOID(log_->begin_again_at(offset));
+  high_watermark_ = offset;
+  flush_demanded_to_ = 0;
+  return {};
 }
 
 void Partition::flush_if_due(int64_t now_ms) {
@@ -80,19 +327,13 @@ void Partition::flushed(storage::LogFlush flush, const Result<>& outcome, int64_
   const bool seals_segment = flush.seals_segment();
   log_->finish_flush(std::move(flush), outcome);
   if (outcome && seals_segment) {
-    on_synced_();
+    options_.on_synced();
   }
   if (!outcome) {
     return refuse_waiting(outcome.error().code);
   }
-  advance_high_watermark();
+  advance(now_ms);
   flush_if_due(now_ms);
-}
-
-void Partition::refuse_waiting(ErrorCode why) {
-  for (auto& [end, callback] : std::exchange(waiting_, {})) {
-    callback(why);
-  }
 }
 
 void Partition::shut_down(ErrorCode why) {
@@ -100,24 +341,30 @@ void Partition::shut_down(ErrorCode why) {
   notify_all();
 }
 
-void Partition::watch(std::weak_ptr<Watcher> watcher) {
+void Partition::watch(std::weak_ptr<Watcher> watcher, bool of_end) {
+  auto& list = of_end ? end_watchers_ : watchers_;
   // Watchers that were answered meanwhile are swept once they may be the majority.
-  if (watchers_.size() >= 64 && watchers_.size() == watchers_.capacity()) {
-    std::erase_if(watchers_, [](const auto& old) { return old.expired(); });
+  if (list.size() >= 64 && list.size() == list.capacity()) {
+    std::erase_if(list, [](const auto& old) { return old.expired(); });
   }
-  watchers_.push_back(std::move(watcher));
+  list.push_back(std::move(watcher));
 }
 
-void Partition::notify_all() {
-  if (watchers_.empty()) {
+void Partition::notify(std::vector<std::weak_ptr<Watcher>>& watchers) {
+  if (watchers.empty()) {
     return;
   }
-  const auto told = std::exchange(watchers_, {});
+  const auto told = std::exchange(watchers, {});
   for (const auto& watcher : told) {
     if (const auto alive = watcher.lock()) {
       alive->notify();
     }
   }
+}
+
+void Partition::notify_all() {
+  notify(watchers_);
+  notify(end_watchers_);
 }
 
 }  // namespace klamm::replication

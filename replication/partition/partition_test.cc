@@ -34,8 +34,11 @@ storage::InlineBackground at_once;
 
 std::shared_ptr<Partition> make(storage::SimDisk& disk, storage::LogConfig config = {},
                                 storage::Background& background = at_once) {
-  return std::make_shared<Partition>(storage::TopicPartition{"t", 0}, Uuid(),
-                                     *storage::Log::open(disk, "/d/t-0", config, {}), background);
+  auto partition =
+      std::make_shared<Partition>(storage::TopicPartition{"t", 0}, Uuid(),
+                                  *storage::Log::open(disk, "/d/t-0", config, {}), background);
+  partition->update({.replicas = {1}, .isr = {1}, .leader = 1});
+  return partition;
 }
 
 }  // namespace
@@ -54,7 +57,7 @@ TEST_CASE("what the whole ISR has is committed, and watchers are told once") {
 TEST_CASE("acks=all needs the minimum in-sync replicas, acks=1 does not") {
   storage::SimDisk disk;
   const auto partition = make(disk, {.min_insync_replicas = 2});
-  partition->update({.replicas = {1}, .isr = {1}});
+  partition->update({.replicas = {1, 2}, .isr = {1}, .leader = 1, .partition_epoch = 1});
   CHECK(partition->append(storage::make_batch(1, 1), -1, 1).error().code ==
         ErrorCode::kNotEnoughReplicas);
   CHECK(partition->append(storage::make_batch(1, 1), 1, 1).has_value());
@@ -63,7 +66,7 @@ TEST_CASE("acks=all needs the minimum in-sync replicas, acks=1 does not") {
 TEST_CASE("the requester's epoch must be the leader's") {
   storage::SimDisk disk;
   const auto partition = make(disk);
-  partition->update({.leader_epoch = 5});
+  partition->update({.replicas = {1}, .isr = {1}, .leader = 1, .leader_epoch = 5});
   CHECK(partition->check_epoch(-1) == ErrorCode::kNone);
   CHECK(partition->check_epoch(5) == ErrorCode::kNone);
   CHECK(partition->check_epoch(4) == ErrorCode::kFencedLeaderEpoch);
@@ -108,6 +111,7 @@ TEST_CASE("a failed sync refuses those who wait, and nothing is acknowledged aft
   const auto partition = std::make_shared<Partition>(
       storage::TopicPartition{"t", 0}, Uuid(),
       *storage::Log::open(disk, "/d/t-0", {.flush_messages = 1}, {}), background);
+  partition->update({.replicas = {1}, .isr = {1}, .leader = 1});
   REQUIRE(partition->append(storage::make_batch(1, 1), 1, 1));
   std::optional<ErrorCode> told;
   partition->when_committed(1, [&](ErrorCode code) { told = code; });

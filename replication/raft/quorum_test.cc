@@ -15,10 +15,24 @@ using namespace klamm::replication;
 
 namespace {
 
-Result<std::unique_ptr<Quorum>> open(storage::Disk& disk, bool clean = false) {
+struct Nobody : Transport {
+  void send(const Address&, Call) override { FAIL("a voter who is alone asks nobody"); }
+};
+
+QuorumOptions options_of() {
+  QuorumOptions options;
+  options.log.folder = "/d/__cluster_metadata-0";
+  options.raft.self = {1, {}};
+  options.raft.static_voters = *VoterSet::parse("1@localhost:9093", "CONTROLLER");
+  return options;
+}
+
+Result<std::unique_ptr<Quorum>> open(storage::Disk& disk,
+                                     const QuorumOptions& options = options_of()) {
   static storage::SimClock clock;
-  return Quorum::open(disk, clock,
-                      {.folder = "/d/__cluster_metadata-0", .node_id = 1, .clean = clean});
+  static storage::SimRandom random(1);
+  static Nobody transport;
+  return Quorum::open(disk, clock, random, transport, options);
 }
 
 Bytes topic(const std::string& name, uint64_t id) {
@@ -48,10 +62,10 @@ TEST_CASE("every start is a new epoch, and the image comes back from the log") {
   {
     auto quorum = *open(disk);
     REQUIRE(quorum->append({topic("a", 1), topic("b", 2)}).has_value());
-    CHECK(quorum->epoch() == 1);
+    CHECK(quorum->raft().epoch() == 1);
   }
   auto quorum = *open(disk);
-  CHECK(quorum->epoch() == 2);
+  CHECK(quorum->raft().epoch() == 2);
   CHECK(quorum->image()->topic("a") != nullptr);
   CHECK(quorum->image()->topic("b") != nullptr);
 }
@@ -94,11 +108,10 @@ TEST_CASE("a record that does not apply changes nothing") {
 
 TEST_CASE("a snapshot holds everything, a restart begins with it, and the log behind it goes") {
   storage::SimDisk disk;
-  storage::SimClock clock;
-  QuorumOptions options{.folder = "/d/__cluster_metadata-0", .node_id = 1};
+  QuorumOptions options = options_of();
   options.snapshot_bytes = 2000;
-  options.segment_bytes = 2000;
-  options.retention_bytes = 3000;
+  options.log.segment_bytes = 2000;
+  options.log.retention_bytes = 3000;
   const auto settings = [](const std::string& topic) {
     protocol::ConfigRecord config;
     config.resource_type = static_cast<int8_t>(ConfigResource::kTopic);
@@ -112,7 +125,7 @@ TEST_CASE("a snapshot holds everything, a restart begins with it, and the log be
   acl.principal = "User:a";
   std::vector<Bytes> before;
   {
-    auto quorum = Quorum::open(disk, clock, options);
+    auto quorum = open(disk, options);
     REQUIRE(quorum);
     REQUIRE((*quorum)->append({to_record(acl, 0)}));
     for (uint64_t i = 0; i < 60; ++i) {
@@ -140,7 +153,7 @@ TEST_CASE("a snapshot holds everything, a restart begins with it, and the log be
   if (cut) {
     disk.cut_power();
   }
-  auto quorum = Quorum::open(disk, clock, options);
+  auto quorum = open(disk, options);
   REQUIRE(quorum);
   CHECK(to_records(*(*quorum)->image()) == before);
   CHECK((*quorum)->image()->others->size() == 1);
