@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "broker/ask_owners.h"
+#include "broker/cluster/broker_watch.h"
 #include "broker/cluster/controller.h"
 #include "broker/cluster/controller_channel.h"
 #include "broker/cluster/isr_updates.h"
@@ -143,6 +144,9 @@ Result<> Node::open_quorum() {
   }
   lifecycle_ = std::make_unique<Lifecycle>(config_, std::move(self), *quorum_, *channel_,
                                            here.timers(), environment_.clock);
+  broker_watch_ = std::make_unique<BrokerWatch>(
+      config_.node_id(), config_.inter_broker_listener(), environment_.transport(kControllerShard),
+      [this](int32_t broker, int64_t epoch) { controller_->on_gone(broker, epoch); });
   isr_updates_ = std::make_unique<IsrUpdates>(
       *channel_, config_.node_id(), [this] { return broker_epoch_.load(); },
       [&here](IsrVerdict verdict) {
@@ -174,6 +178,7 @@ void Node::join() {
 
 void Node::on_metadata(const ImagePtr& image) {
   publish(image);
+  broker_watch_->follow(*image, quorum_->is_active());
   lifecycle_->on_metadata();
   broker_epoch_ = lifecycle_->broker_epoch();
 }
@@ -194,6 +199,7 @@ void Node::on_leadership() {
                  quorum_->is_active() ? "is now" : "is no longer", quorum_->raft().epoch());
   }
   controller_->on_leadership();
+  broker_watch_->follow(*quorum_->image(), quorum_->is_active());
   lifecycle_->on_leadership();
 }
 

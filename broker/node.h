@@ -20,6 +20,7 @@ class Quorum;
 
 namespace klamm::broker {
 
+class BrokerWatch;
 class Controller;
 class ControllerChannel;
 class IsrUpdates;
@@ -124,6 +125,7 @@ class Node {
   std::unique_ptr<ControllerChannel> channel_;
   std::unique_ptr<Lifecycle> lifecycle_;
   std::unique_ptr<IsrUpdates> isr_updates_;
+  std::unique_ptr<BrokerWatch> broker_watch_;
   std::vector<std::unique_ptr<Broker>> shards_;
   Mailboxes* mailboxes_ = nullptr;
   std::vector<std::move_only_function<void(const Result<>&)>> checkpoints_wanted_;

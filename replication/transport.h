@@ -2,6 +2,7 @@
 // The port by which nodes call each other: requests of Kafka's protocol to an address, each
 // answered once, or failed. One implementation has sockets, another has a simulated network.
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -40,6 +41,11 @@ class Transport {
   virtual ~Transport() = default;
   // Calls to one address are sent in their order. `done` is never called from within `send`.
   virtual void send(const Address& to, Call call) = 0;
+  // Keeps a connection there and tells, once, when the port refuses: the process is gone. Silence
+  // is no evidence and is not told. Ends when what is returned goes.
+  virtual std::shared_ptr<void> watch(const Address&, std::function<void()> /*gone*/) {
+    return nullptr;
+  }
 };
 
 // Nobody is there, and nothing is answered.

@@ -54,6 +54,19 @@ void Controller::watch_sessions() {
   });
 }
 
+void Controller::on_gone(int32_t broker, int64_t epoch) {
+  const auto& image = *quorum_.working_image();
+  const auto known = image.brokers.find(broker);
+  if (!quorum_.is_active() || known == image.brokers.end() || known->second.fenced ||
+      known->second.epoch != epoch) {
+    return;
+  }
+  spdlog::info("Fencing broker {} because its port refuses: its process is gone.", broker);
+  if (const auto done = quorum_.append(brokers_.fence(image, broker)); !done) {
+    spdlog::error("cannot fence broker {}: {}", broker, done.error().why);
+  }
+}
+
 template <class Response>
 void Controller::commit(const std::vector<Bytes>& records, Response response,
                         Answer<Response> answer) {

@@ -40,6 +40,9 @@ class Controller {
   // This node has begun or ceased to be the active controller.
   void on_leadership();
 
+  // The process of a broker is gone.
+  void on_gone(int32_t broker, int64_t epoch);
+
   // All answer NOT_CONTROLLER where this node is not active.
   void handle(const protocol::BrokerRegistrationRequest& request, int16_t version,
               Answer<protocol::BrokerRegistrationResponse> answer);

@@ -41,6 +41,77 @@ Bytes end_frame(Writer out) {
   return frame;
 }
 
+// A connection that is only there to be lost.
+class PeerWatch : public std::enable_shared_from_this<PeerWatch> {
+ public:
+  PeerWatch(Shard& shard, Timers& timers, Address to, std::function<void()> gone)
+      : shard_(shard),
+        timers_(timers),
+        to_(std::move(to)),
+        gone_(std::move(gone)),
+        socket_(shard.io()),
+        resolver_(shard.io()) {}
+
+  void connect() {
+    resolver_.async_resolve(to_.host, std::to_string(to_.port),
+                            [weak = weak_from_this()](const asio::error_code& error,
+                                                      const tcp::resolver::results_type& found) {
+                              const auto self = weak.lock();
+                              if (self == nullptr) {
+                                return;
+                              }
+                              if (error) {
+                                return self->again();
+                              }
+                              asio::async_connect(
+                                  self->socket_, found,
+                                  [weak](const asio::error_code& refused, const tcp::endpoint&) {
+                                    if (const auto alive = weak.lock()) {
+                                      alive->on_connected(refused);
+                                    }
+                                  });
+                            });
+  }
+
+ private:
+  void on_connected(const asio::error_code& error) {
+    if (error == asio::error::connection_refused) {
+      // Moved out: it may end this watch.
+      const auto gone = std::move(gone_);
+      return gone();
+    }
+    if (error) {
+      return again();
+    }
+    socket_.async_read_some(asio::buffer(nothing_),
+                            [weak = weak_from_this()](const asio::error_code&, size_t) {
+                              if (const auto self = weak.lock()) {
+                                asio::error_code ignored;
+                                self->socket_.close(ignored);
+                                self->connect();
+                              }
+                            });
+  }
+  void again() {
+    constexpr int64_t kRetryMs = 500;
+    asio::error_code ignored;
+    socket_.close(ignored);
+    timers_.after(shard_.clock(), kRetryMs, [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) {
+        self->connect();
+      }
+    });
+  }
+
+  Shard& shard_;
+  Timers& timers_;
+  Address to_;
+  std::function<void()> gone_;
+  tcp::socket socket_;
+  tcp::resolver resolver_;
+  char nothing_[1] = {};
+};
+
 }  // namespace
 
 PeerConnection::PeerConnection(Peers& peers, Shard& shard, Address to)
@@ -275,6 +346,15 @@ void Peers::send(const Address& to, Call call) {
   }
   const auto keep = connection;
   keep->send(std::move(call));
+}
+
+std::shared_ptr<void> Peers::watch(const Address& to, std::function<void()> gone) {
+  if (shard_ == nullptr) {
+    return nullptr;
+  }
+  const auto watch = std::make_shared<PeerWatch>(*shard_, *timers_, to, std::move(gone));
+  watch->connect();
+  return watch;
 }
 
 void Peers::forget(const PeerConnection& connection) {

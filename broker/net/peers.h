@@ -64,6 +64,7 @@ class Peers : public replication::Transport {
   // Before the shard goes.
   void detach();
   void send(const replication::Address& to, replication::Call call) override;
+  std::shared_ptr<void> watch(const replication::Address& to, std::function<void()> gone) override;
 
   Timers& timers() { return *timers_; }
   // The connection is closed; the next call makes another one.

@@ -1,0 +1,184 @@
+"""Clusters of several nodes, klamm and Apache Kafka in any mixture, and a load whose every record is checked."""
+import pathlib
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import threading
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from broker import Broker, free_port  # noqa: E402
+
+PROPERTIES = """process.roles={roles}
+node.id={id}
+controller.quorum.voters={voters}
+listeners={listeners}
+controller.listener.names=CONTROLLER
+inter.broker.listener.name=PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs={data}
+default.replication.factor=3
+min.insync.replicas=2
+offsets.topic.replication.factor=3
+offsets.topic.num.partitions=5
+transaction.state.log.replication.factor=3
+share.coordinator.state.topic.replication.factor=3
+group.initial.rebalance.delay.ms=0
+auto.create.topics.enable=false
+"""
+
+
+class Node(Broker):
+    """One node of a cluster; its kind may change while it is down."""
+
+    def __init__(self, kind, folder, node_id, roles, port, controller_port, voters):
+        self.kind, self.folder, self.id, self.roles = kind, folder, node_id, roles
+        self.port, self.controller_port, self.pid = port, controller_port, 0
+        self.properties = folder + "/server.properties"
+        self.state_file = folder + "/state.json"
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        listeners = [f"PLAINTEXT://127.0.0.1:{port}"] * ("broker" in roles) + \
+                    [f"CONTROLLER://127.0.0.1:{controller_port}"] * ("controller" in roles)
+        pathlib.Path(self.properties).write_text(PROPERTIES.format(
+            roles=roles, id=node_id, voters=voters, listeners=",".join(listeners), data=folder + "/data"))
+
+    def answers(self):
+        """Up when its first listener takes connections; a broker also when it has been let in."""
+        if "broker" not in self.roles:
+            try:
+                socket.create_connection(("127.0.0.1", self.controller_port), 1).close()
+                return True
+            except OSError:
+                return False
+        if self.kind == "kafka":
+            return super().answers()
+        return "Kafka Server started" in pathlib.Path(self.folder + "/broker.log").read_text(errors="replace")[self.log_at:]
+
+    def start(self, seconds=90):
+        log = pathlib.Path(self.folder + "/broker.log")
+        self.log_at = len(log.read_text(errors="replace")) if log.exists() else 0
+        super().start(seconds)
+
+    def launch(self):
+        """Starts without waiting: one controller alone is not up before a majority is."""
+        threading.Thread(target=self.start, daemon=True).start()
+
+
+class Cluster:
+    """`kinds`: of the combined nodes 1, 2, ...; or, with `controllers`, of brokers whose controllers have these kinds."""
+
+    def __init__(self, kinds, controllers=None):
+        self.folder = tempfile.mkdtemp(prefix="klamm-cluster-")
+        roles = [("broker,controller" if controllers is None else "broker", kind) for kind in kinds]
+        roles += [("controller", kind) for kind in controllers or []]
+        ports = [(free_port(), free_port()) for _ in roles]
+        voters = ",".join(f"{i + 1}@127.0.0.1:{ports[i][1]}" for i, (role, _) in enumerate(roles) if "controller" in role)
+        self.nodes = [Node(kind, f"{self.folder}/node-{i + 1}", i + 1, role, *ports[i], voters)
+                      for i, (role, kind) in enumerate(roles)]
+        self.brokers = [n for n in self.nodes if "broker" in n.roles]
+
+    def __enter__(self):
+        threads = [threading.Thread(target=n.start) for n in self.nodes]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        return self
+
+    def __exit__(self, kind, *_):
+        for n in self.nodes:
+            n.end(signal.SIGKILL)
+        if kind is None:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        else:
+            print("   logs are in", self.folder, flush=True)
+
+    @property
+    def bootstrap(self):
+        return ",".join(b.address for b in self.brokers)
+
+    def node(self, node_id):
+        return self.nodes[node_id - 1]
+
+
+def admin(cluster):
+    from confluent_kafka.admin import AdminClient
+    return AdminClient({"bootstrap.servers": cluster.bootstrap})
+
+
+def create_topic(cluster, topic, partitions=3, config=None):
+    from confluent_kafka.admin import NewTopic
+    client = admin(cluster)
+    for future in client.create_topics([NewTopic(topic, partitions, 3, config=config or {})], request_timeout=30).values():
+        future.result()
+
+
+def partitions_of(cluster, topic):
+    client = admin(cluster)
+    return client.list_topics(topic, timeout=20).topics[topic].partitions
+
+
+class Load:
+    """An idempotent producer with acks=all that writes numbered records until it is stopped."""
+
+    def __init__(self, cluster, topic):
+        from confluent_kafka import Producer
+        self.cluster, self.topic = cluster, topic
+        self.acked, self.failed, self.gap, self.last = {}, [], 0.0, time.monotonic()
+        self.stopping = False
+        self.producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "enable.idempotence": True,
+                                  "linger.ms": 2, "delivery.timeout.ms": 120000, "retry.backoff.ms": 20,
+                                  "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "log_level": 0})
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping = True
+        self.thread.join()
+
+    def told(self, error, message):
+        if error is not None:
+            self.failed.append(str(error))
+            return
+        now = time.monotonic()
+        self.gap, self.last = max(self.gap, now - self.last), now
+        self.acked[int(message.value())] = (message.partition(), message.offset())
+
+    def run(self):
+        number = 0
+        while not self.stopping:
+            self.producer.produce(self.topic, str(number), on_delivery=self.told)
+            number += 1
+            self.producer.poll(0)
+            time.sleep(0.001)
+        self.producer.flush(120)
+
+    def check(self):
+        """Everything acknowledged is there once, where the acknowledgement said; nothing failed; order is kept."""
+        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+        assert not self.failed, f"{len(self.failed)} records were refused: {self.failed[0]}"
+        consumer = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": "check", "enable.auto.commit": False,
+                             "log_level": 0})
+        count = len(partitions_of(self.cluster, self.topic))
+        found = {}
+        for index in range(count):
+            consumer.assign([TopicPartition(self.topic, index, OFFSET_BEGINNING)])
+            _, end = consumer.get_watermark_offsets(TopicPartition(self.topic, index), timeout=30)
+            last, deadline = -1, time.monotonic() + 60
+            while last + 1 < end:
+                assert time.monotonic() < deadline, f"partition {index} ends at {end}, but only {last} was read"
+                message = consumer.poll(1)
+                if message is None or message.error():
+                    continue
+                last, number = message.offset(), int(message.value())
+                assert number not in found, f"record {number} is there twice: {found[number]} and {(index, last)}"
+                found[number] = (index, last)
+        consumer.close()
+        lost = [n for n in self.acked if found.get(n) != self.acked[n]]
+        assert not lost, f"{len(lost)} of {len(self.acked)} acknowledged records are lost or elsewhere: {lost[:5]}"
+        return len(self.acked)
