@@ -132,14 +132,16 @@ Result<> Replicas::Opening::run() {
   storage::Disk& disk = home->disk();
   const std::string folder = home->folder_of(id);
   const std::string metadata = folder + "/partition.metadata";
+  Result<Uuid> known = fail(ErrorCode::kKafkaStorageError, "");
   if (disk.exists(metadata)) {
     TRY(const std::string text, disk.read_file(metadata));
-    TRY(const Uuid known, storage::parse_partition_metadata(text));
-    if (known != topic_id) {
-      return fail(ErrorCode::kInconsistentTopicId,
-                  folder + " belongs to another topic of this name");
-    }
-  } else {
+    known = storage::parse_partition_metadata(text);
+  }
+  if (known && *known != topic_id) {
+    return fail(ErrorCode::kInconsistentTopicId, folder + " belongs to another topic of this name");
+  }
+  // A file that cannot be read was never synced, and neither was anything of the log.
+  if (!known) {
     // The checkpoints may know a topic of this name that is gone.
     options = {.clean = options.clean, .now_ms = options.now_ms};
     TRY_VOID(disk.make_dirs(folder));

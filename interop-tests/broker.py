@@ -91,14 +91,18 @@ class Broker:
 
     def answers(self):
         """True once a Metadata request is answered with a broker in it."""
+        return len(self.metadata()) > 20
+
+    def metadata(self):
+        """The answer to a Metadata request that names no topic, empty for none."""
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as s:
                 s.settimeout(5)
                 s.sendall(bytes.fromhex("0000000f" "0003" "0001" "00000001" "0001" "61" "00000000"))
                 size = s.recv(4)
-                return len(size) == 4 and len(s.recv(int.from_bytes(size, "big"))) > 20
+                return s.recv(int.from_bytes(size, "big")) if len(size) == 4 else b""
         except OSError:
-            return False
+            return b""
 
     def end(self, how):
         if not self.pid:

@@ -3,6 +3,7 @@ import pathlib
 import shutil
 import signal
 import socket
+import struct
 import sys
 import tempfile
 import threading
@@ -45,25 +46,17 @@ class Node(Broker):
             roles=roles, id=node_id, voters=voters, listeners=",".join(listeners), data=folder + "/data"))
 
     def answers(self):
-        """Up when its first listener takes connections; a broker also when it has been let in."""
-        if "broker" not in self.roles:
-            try:
-                socket.create_connection(("127.0.0.1", self.controller_port), 1).close()
-                return True
-            except OSError:
-                return False
-        if self.kind == "kafka":
-            return super().answers()
-        return "Kafka Server started" in pathlib.Path(self.folder + "/broker.log").read_text(errors="replace")[self.log_at:]
+        """Up when the listener takes connections, and a broker also names itself in its metadata."""
+        if "broker" in self.roles:
+            return struct.pack(">i", self.port) in self.metadata()
+        try:
+            socket.create_connection(("127.0.0.1", self.controller_port), 1).close()
+            return True
+        except OSError:
+            return False
 
     def start(self, seconds=90):
-        log = pathlib.Path(self.folder + "/broker.log")
-        self.log_at = len(log.read_text(errors="replace")) if log.exists() else 0
         super().start(seconds)
-
-    def launch(self):
-        """Starts without waiting: one controller alone is not up before a majority is."""
-        threading.Thread(target=self.start, daemon=True).start()
 
 
 class Cluster:

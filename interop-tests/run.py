@@ -25,7 +25,9 @@ VENV = CACHE / "venv"
 
 
 # These start both brokers themselves; to run them against one alone would say nothing.
-BOTH_SIDED = {"swap", "diff"}
+BOTH_SIDED = {"swap", "diff", "mixed"}
+# These start their own nodes, of the kind they run against.
+OWN_NODES = {"cluster", *BOTH_SIDED}
 
 
 def sh(*command, **options):
@@ -78,6 +80,8 @@ SUITES = {
     "kcat": lambda: ["python3", HERE / "raw/kcat_suite.py"],
     "diff": lambda: ["python3", HERE / "raw/diff_suite.py"],
     "swap": lambda: ["python3", HERE / "raw/swap_suite.py"],
+    "cluster": lambda: [prepare_python()[0], HERE / "raw/cluster_suite.py"],
+    "mixed": lambda: [prepare_python()[0], HERE / "raw/mixed_suite.py"],
     "rdkafka": prepare_rdkafka,
     "python": prepare_python,
     "java": prepare_java,
@@ -89,11 +93,11 @@ SUITES = {
 def run(name, command, against):
     environment = {**os.environ, "KLAMM_LIBS": str(LIBS)}
     broker = None
-    if against in ("klamm", "kafka"):
+    if against in ("klamm", "kafka") and name not in OWN_NODES:
         broker = Broker(against)
         broker.start()
         environment.update(BOOTSTRAP=broker.address, BROKER_CTL=f"{sys.executable} {HERE}/broker.py {broker.state_file}")
-    else:
+    elif name not in OWN_NODES:
         environment["BOOTSTRAP"] = against
     environment["AGAINST"] = against
     try:
@@ -129,7 +133,7 @@ def main():
     total_passed = total_failed = 0
     suites = args.suites or [s for s in SUITES if args.against == "klamm" or s not in BOTH_SIDED]
     # The kcat suite makes its topics with the stock tools.
-    if args.against == "kafka" or {"kcat", *BOTH_SIDED}.intersection(suites):
+    if args.against == "kafka" or {"kcat", *OWN_NODES}.intersection(suites):
         java_jars()
     for name in suites:
         started = time.monotonic()

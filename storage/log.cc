@@ -488,6 +488,10 @@ Result<> Log::housekeep(int64_t high_watermark, int64_t now_ms, int64_t producer
 
 Result<> Log::truncate_to(int64_t offset) {
   if (offset >= end_offset_) {
+    // An epoch that began here and wrote nothing is none that the leader knows.
+    const size_t before = epochs_.entries().size();
+    epochs_.truncate_from_end(offset);
+    epochs_changed_ = epochs_changed_ || epochs_.entries().size() != before;
     return {};
   }
   ++closed_generation_;

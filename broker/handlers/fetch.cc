@@ -50,8 +50,7 @@ bool is_urgent(const PartitionAnswer& answer) {
 // The fetcher's last epoch ended earlier here than where it wants to read (KIP-595).
 bool diverges(const storage::Log& log, const FetchRequest::FetchPartition& wanted,
               PartitionAnswer& answer) {
-  if (wanted.last_fetched_epoch < 0 || wanted.fetch_offset < log.start_offset() ||
-      wanted.fetch_offset > log.end_offset()) {
+  if (wanted.last_fetched_epoch < 0 || wanted.fetch_offset < log.start_offset()) {
     return false;
   }
   const auto end = log.epochs().end_of(wanted.last_fetched_epoch, log.end_offset());

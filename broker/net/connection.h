@@ -12,6 +12,7 @@
 #include <optional>
 #include <string>
 
+#include "broker/handlers/dispatch.h"
 #include "broker/handlers/reply.h"
 #include "broker/net/shard.h"
 #include "protocol/base/bytes.h"
@@ -31,10 +32,6 @@ struct Chunk {
     return source.get() == of && at >= position && at < position + bytes.size();
   }
 };
-
-// What follows from a frame: the connection closes, goes on, or holds back what comes next until
-// everything so far is answered.
-enum class FrameFate { kClose, kGoOn, kHold };
 
 class Connection : public ReplySink, public std::enable_shared_from_this<Connection> {
  public:

@@ -4,11 +4,10 @@
 #include <asio/read.hpp>
 #include <asio/write.hpp>
 
-#include "protocol/frame.h"
+#include "broker/cluster/request_frame.h"
 #include "protocol/generated/api_versions_request.h"
 #include "protocol/generated/api_versions_response.h"
 #include "protocol/generated/fetch_request.h"
-#include "protocol/generated/request_header.h"
 
 namespace klamm::broker {
 
@@ -22,24 +21,6 @@ namespace {
 
 constexpr int32_t kFrameMax = 1 << 30;
 constexpr int32_t kVersionsId = 0;
-
-Writer begin_frame(int16_t api_key, int16_t version, int32_t id) {
-  Writer out;
-  out.fixed<int32_t>(0);
-  RequestHeader header;
-  header.request_api_key = api_key;
-  header.request_api_version = version;
-  header.correlation_id = id;
-  header.client_id = "klamm";
-  header.encode(out, version >= find_api(api_key)->flexible_from ? 2 : 1);
-  return out;
-}
-
-Bytes end_frame(Writer out) {
-  Bytes frame = out.flatten();
-  store(frame.mutable_data(), static_cast<int32_t>(frame.size() - 4));
-  return frame;
-}
 
 // A connection that is only there to be lost.
 class PeerWatch : public std::enable_shared_from_this<PeerWatch> {
@@ -168,7 +149,7 @@ void PeerConnection::connect() {
 }
 
 void PeerConnection::negotiate() {
-  write(end_frame(begin_frame(ApiVersionsRequest::kKey, 0, kVersionsId)));
+  write(request_frame(ApiVersionsRequest::kKey, 0, kVersionsId, [](Writer&, int16_t) {}).flatten());
   read_length();
 }
 
@@ -204,14 +185,13 @@ void PeerConnection::transmit(int32_t id) {
                                   std::string(find_api(call.api_key)->name) + " as needed"));
   }
   open.version = version;
-  Writer out = begin_frame(call.api_key, version, id);
-  call.encode(out, version);
+  Writer out = request_frame(call.api_key, version, id, call.encode);
   if (out.refused() != nullptr) {
     return finish(found,
                   fail(ErrorCode::kUnsupportedVersion,
                        std::string(out.refused()) + " cannot be said to " + to_.to_string()));
   }
-  write(end_frame(std::move(out)));
+  write(out.flatten());
 }
 
 void PeerConnection::write(Bytes frame) {
@@ -286,15 +266,9 @@ void PeerConnection::on_frame(Bytes frame) {
   if (found == calls_.end()) {
     return close(ErrorCode::kNetworkException, to_.to_string() + " answered what nobody asked");
   }
-  size_t header = 4;
-  if (response_header_is_flexible(found->second.call.api_key, found->second.version)) {
-    for (uint64_t tags = in.uvarint(); tags > 0 && in.ok(); --tags) {
-      in.uvarint();
-      in.take(in.uvarint());
-    }
-    header = in.position();
-  }
-  if (!in.ok()) {
+  const size_t header =
+      response_header_size(frame, found->second.call.api_key, found->second.version);
+  if (header == 0) {
     return close(ErrorCode::kNetworkException, to_.to_string() + " sent a header without end");
   }
   finish(found, CallAnswer{frame.slice(header, frame.size() - header), found->second.version});

@@ -1,11 +1,5 @@
 #include "broker/net/server.h"
 
-#include <spdlog/spdlog.h>
-
-#include "broker/cluster/forwarding.h"
-#include "broker/handlers/table.h"
-#include "protocol/frame.h"
-
 namespace klamm::broker {
 
 using asio::ip::tcp;
@@ -46,33 +40,9 @@ void Server::admit(tcp::socket socket, const std::string& listener) {
 }
 
 FrameFate Server::handle(Connection& connection, const protocol::Bytes& frame, uint64_t slot) {
-  protocol::Reader in(frame);
-  const auto header = protocol::decode_request_header(in);
-  if (!header) {
-    spdlog::debug("{} sent a request that cannot be read ({}); closing its connection",
-                  connection.client_host(), header.error().why);
-    return FrameFate::kClose;
-  }
-  const HandlerRow* row = find_handler(header->api_key);
-  const bool at_controller = broker_.config().is_controller_listener(connection.listener_name());
-  if (row == nullptr || !is_served(*row, at_controller)) {
-    spdlog::debug("{} asked for API {}, which is not served; closing its connection",
-                  connection.client_host(), header->api_key);
-    return FrameFate::kClose;
-  }
-  RequestContext context{broker_, header->version, header->client_id.value_or(""),
-                         connection.client_host(), connection.listener_name()};
-  const bool flexible = protocol::response_header_is_flexible(header->api_key, header->version);
-  ReplyTicket ticket{connection.weak_from_this(), &shard_,         slot,
-                     header->correlation_id,      header->version, flexible};
-  if (row->is_forwarded && !at_controller && !broker_.node().is_active_controller()) {
-    forward(broker_, frame, connection.client_host(), std::move(ticket));
-    return FrameFate::kHold;
-  }
-  if (!row->invoke(context, in, std::move(ticket))) {
-    return FrameFate::kClose;
-  }
-  return row->changes_metadata ? FrameFate::kHold : FrameFate::kGoOn;
+  return dispatch(broker_, frame,
+                  {connection.listener_name(), connection.client_host(),
+                   connection.weak_from_this(), &shard_, slot});
 }
 
 void Server::sweep_idle() {

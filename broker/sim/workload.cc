@@ -1,0 +1,256 @@
+#include "broker/sim/workload.h"
+
+#include <algorithm>
+
+#include "protocol/generated/create_topics_request.h"
+#include "protocol/generated/create_topics_response.h"
+#include "protocol/generated/init_producer_id_request.h"
+#include "protocol/generated/init_producer_id_response.h"
+#include "protocol/generated/produce_request.h"
+#include "protocol/generated/produce_response.h"
+#include "protocol/records/builder.h"
+
+namespace klamm::broker::sim {
+
+using namespace protocol;
+
+namespace {
+
+constexpr int64_t kTimeoutMs = 5'000;
+constexpr int64_t kRetryMs = 30;
+
+}  // namespace
+
+Workload::Workload(SimCluster& cluster, std::string topic, int32_t partitions)
+    : cluster_(cluster), topic_(std::move(topic)) {
+  for (int32_t i = 0; i < partitions; ++i) {
+    producers_.push_back({.partition = i});
+  }
+}
+
+bool Workload::create() {
+  for (size_t i = 0; i < cluster_.size() && !created_; ++i) {
+    const auto topic = cluster_.is_up(i) ? cluster_.node(i)->image()->topic(topic_) : nullptr;
+    if (topic != nullptr) {
+      topic_id_ = topic->id;
+      created_ = true;
+    }
+  }
+  if (created_ || creating_) {
+    return created_;
+  }
+  creating_ = true;
+  CreateTopicsRequest request;
+  request.timeout_ms = 5'000;
+  request.topics = {{.name = topic_,
+                     .num_partitions = static_cast<int32_t>(producers_.size()),
+                     .replication_factor = 3}};
+  cluster_.ask<CreateTopicsResponse>(
+      cluster_.random().next() % cluster_.size(), std::move(request), kTimeoutMs,
+      [this](const Result<CreateTopicsResponse>&) { creating_ = false; });
+  return false;
+}
+
+void Workload::start() {
+  for (Producer& producer : producers_) {
+    go_on(producer);
+  }
+}
+
+bool Workload::is_idle() const {
+  return std::none_of(producers_.begin(), producers_.end(),
+                      [](const Producer& producer) { return producer.asking; });
+}
+
+size_t Workload::acknowledged() const {
+  size_t count = 0;
+  for (const Producer& producer : producers_) {
+    count += producer.acked.size();
+  }
+  return count;
+}
+
+void Workload::go_on(Producer& producer) {
+  producer.asking = !stopping_;
+  if (producer.asking) {
+    producer.producer_id < 0 ? get_id(producer) : produce(producer);
+  }
+}
+
+void Workload::again(Producer& producer) {
+  cluster_.after(kRetryMs, [this, &producer] {
+    producer.producer_id < 0 ? get_id(producer) : produce(producer);
+  });
+}
+
+size_t Workload::broker_for(Producer& producer) {
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    const size_t index = (producer.guess + i) % cluster_.size();
+    if (!cluster_.is_up(index)) {
+      continue;
+    }
+    const auto* const partition =
+        cluster_.node(index)->image()->partition(topic_, producer.partition);
+    ++producer.guess;  // another one's view next time
+    if (partition != nullptr && partition->leader > 0) {
+      return static_cast<size_t>(partition->leader - 1);
+    }
+  }
+  return producer.guess % cluster_.size();
+}
+
+void Workload::get_id(Producer& producer) {
+  InitProducerIdRequest request;
+  request.transactional_id.reset();
+  request.transaction_timeout_ms = 60'000;
+  cluster_.ask<InitProducerIdResponse>(
+      broker_for(producer), std::move(request), kTimeoutMs,
+      [this, &producer](const Result<InitProducerIdResponse>& answer) {
+        if (answer && answer->error_code == ErrorCode::kNone) {
+          producer.producer_id = answer->producer_id;
+        }
+        again(producer);
+      });
+}
+
+void Workload::produce(Producer& producer) {
+  BatchBuilder builder({.producer_id = producer.producer_id,
+                        .producer_epoch = 0,
+                        .base_sequence = producer.sequence});
+  const std::string value = std::to_string(producer.value);
+  builder.add(cluster_.now_ms(), std::nullopt,
+              std::span(reinterpret_cast<const uint8_t*>(value.data()), value.size()));
+  ProduceRequest request;
+  request.acks = -1;
+  request.timeout_ms = 3'000;
+  request.topic_data = {
+      {.topic_id = topic_id_,
+       .partition_data = {{.index = producer.partition, .records = Payload(builder.build())}}}};
+  cluster_.ask<ProduceResponse>(broker_for(producer), std::move(request), kTimeoutMs,
+                                [this, &producer](const Result<ProduceResponse>& answer) {
+                                  if (!answer) {
+                                    return again(producer);
+                                  }
+                                  const auto& result =
+                                      answer->responses.at(0).partition_responses.at(0);
+                                  on_produced(producer, result.base_offset, result.error_code);
+                                });
+}
+
+void Workload::on_produced(Producer& producer, int64_t offset, ErrorCode code) {
+  // OUT_OF_ORDER_SEQUENCE_NUMBER among them: a leader that was cut off and does not know of its
+  // successor lacks what that one has acknowledged.
+  if (code != ErrorCode::kNone) {
+    return again(producer);
+  }
+  producer.acked[producer.value++] = offset;
+  ++producer.sequence;
+  go_on(producer);
+}
+
+Result<std::map<int64_t, std::string>> Workload::read(Node& node, int32_t partition, int64_t end) {
+  std::map<int64_t, std::string> values;
+  TRY(Partition* const replica, node.shard(0).replicas().find_replica({topic_, partition}));
+  TRY_VOID(replica->log().visit(0, [&](const BatchView& batch) {
+    RecordIterator records(batch.body(), batch.count());
+    for (auto record = records.next(); record && *record; record = records.next()) {
+      const int64_t offset = batch.base_offset() + (*record)->offset_delta;
+      if (offset < end && (*record)->value) {
+        values[offset] = std::string(reinterpret_cast<const char*>((*record)->value->data()),
+                                     (*record)->value->size());
+      }
+    }
+    return batch.next_offset() < end;
+  }));
+  return values;
+}
+
+std::string Workload::check_partition(const Producer& producer) {
+  const std::string where = "partition " + std::to_string(producer.partition) + ": ";
+  std::optional<std::map<int64_t, std::string>> first;
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    const auto* const image = cluster_.node(i)->image()->partition(topic_, producer.partition);
+    if (image == nullptr || image->leader < 1) {
+      return where + "has no leader";
+    }
+    const auto leader = cluster_.node(static_cast<size_t>(image->leader - 1))
+                            ->shard(0)
+                            .replicas()
+                            .find_replica({topic_, producer.partition});
+    if (!leader) {
+      return where + leader.error().why;
+    }
+    const auto values = read(*cluster_.node(i), producer.partition, (*leader)->high_watermark());
+    if (!values) {
+      return where + values.error().why;
+    }
+    if (first && *first != *values) {
+      return where + "node " + std::to_string(i + 1) + " has other records than node 1 (" +
+             std::to_string(values->size()) + " and " + std::to_string(first->size()) + ")";
+    }
+    first = *values;
+  }
+  std::set<std::string> seen;
+  for (const auto& [offset, value] : *first) {
+    if (!seen.insert(value).second) {
+      return where + "value " + value + " is there twice";
+    }
+  }
+  for (const auto& [value, offset] : producer.acked) {
+    const auto found = first->find(offset);
+    if (found == first->end() || found->second != std::to_string(value)) {
+      return where + "acknowledged value " + std::to_string(value) + " is not at offset " +
+             std::to_string(offset);
+    }
+  }
+  return "";
+}
+
+std::string Workload::describe() {
+  std::string text;
+  const auto list = [](const std::vector<int32_t>& ids) {
+    std::string joined;
+    for (const int32_t id : ids) {
+      joined += (joined.empty() ? "" : ",") + std::to_string(id);
+    }
+    return "[" + joined + "]";
+  };
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    Node* const node = cluster_.node(i);
+    for (const Producer& producer : producers_) {
+      const auto* const image =
+          node == nullptr ? nullptr : node->image()->partition(topic_, producer.partition);
+      if (image == nullptr) {
+        continue;
+      }
+      const auto replica = node->shard(0).replicas().find_replica({topic_, producer.partition});
+      text += "\n  node " + std::to_string(i + 1) + ", partition " +
+              std::to_string(producer.partition) + ": leader " + std::to_string(image->leader) +
+              " of epoch " + std::to_string(image->leader_epoch) + ", ISR " + list(image->isr) +
+              ", ELR " + list(image->elr) + ", log to " +
+              (replica ? std::to_string((*replica)->log().end_offset()) + ", committed to " +
+                             std::to_string((*replica)->high_watermark()) + ", ISR here " +
+                             list((*replica)->isr())
+                       : replica.error().why);
+    }
+    if (node != nullptr) {
+      text += "\n  node " + std::to_string(i + 1) + ": metadata to " +
+              std::to_string(node->image()->offset) + ", fenced:";
+      for (const auto& [id, broker] : node->image()->brokers) {
+        text += broker.fenced ? " " + std::to_string(id) : "";
+      }
+    }
+  }
+  return text;
+}
+
+std::string Workload::check() {
+  for (const Producer& producer : producers_) {
+    if (auto wrong = check_partition(producer); !wrong.empty()) {
+      return wrong;
+    }
+  }
+  return "";
+}
+
+}  // namespace klamm::broker::sim

@@ -1,0 +1,59 @@
+#pragma once
+// A load for the simulated cluster and its checker: an idempotent producer for each partition that
+// sends one batch at a time and sends it again until it is acknowledged, and at the end a look at
+// every replica's log.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "broker/sim/sim_cluster.h"
+
+namespace klamm::broker::sim {
+
+class Workload {
+ public:
+  Workload(SimCluster& cluster, std::string topic, int32_t partitions);
+
+  // Creates the topic; to be called until it is there.
+  bool create();
+  // Begins to produce, to end of its own when `stop` was called and all is acknowledged.
+  void start();
+  void stop() { stopping_ = true; }
+  bool is_idle() const;
+  size_t acknowledged() const;
+  // What is wrong, empty when nothing is: an acknowledged record is lost or moved, one is there
+  // twice, or replicas differ. For a cluster that has healed and is idle.
+  std::string check();
+  // How each node sees the partitions, for whoever looks for a fault.
+  std::string describe();
+
+ private:
+  struct Producer {
+    int32_t partition;
+    int64_t producer_id = -1;
+    int32_t sequence = 0;
+    int64_t value = 0;                 // of the record on its way
+    std::map<int64_t, int64_t> acked;  // offsets by value
+    bool asking = false;
+    size_t guess = 0;  // which broker to ask when no leader is known
+  };
+  void go_on(Producer& producer);
+  void get_id(Producer& producer);
+  void produce(Producer& producer);
+  void on_produced(Producer& producer, int64_t offset, ErrorCode code);
+  void again(Producer& producer);
+  size_t broker_for(Producer& producer);
+  std::string check_partition(const Producer& producer);
+  // The values in a replica's log, by offset.
+  Result<std::map<int64_t, std::string>> read(Node& node, int32_t partition, int64_t end);
+
+  SimCluster& cluster_;
+  std::string topic_;
+  protocol::Uuid topic_id_;
+  bool created_ = false;
+  bool creating_ = false;
+  bool stopping_ = false;
+  std::vector<Producer> producers_;
+};
+
+}  // namespace klamm::broker::sim

@@ -1,0 +1,139 @@
+"""Three nodes of one kind: replication, loss of a leader, restarts one by one, groups, the quorum as the tools see it."""
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from cluster import Cluster, Load, admin, create_topic, partitions_of  # noqa: E402
+from tap import equal, eventually, main, name, test  # noqa: E402
+
+KIND = os.environ["AGAINST"]
+
+
+def all_in_sync(cluster, topic):
+    return all(len(p.isrs) == 3 for p in partitions_of(cluster, topic).values())
+
+
+def log_files(node, topic, index):
+    folder = pathlib.Path(node.folder) / "data" / f"{topic}-{index}"
+    return b"".join(f.read_bytes() for f in sorted(folder.glob("*.log")))
+
+
+def same_on_all(cluster, topic, index):
+    logs = {log_files(n, topic, index).rstrip(b"\0") for n in cluster.brokers}
+    return len(logs) == 1 and logs.pop() != b""
+
+
+@test
+def every_replica_has_the_same_bytes():
+    with Cluster([KIND] * 3) as cluster:
+        topic = name()
+        create_topic(cluster, topic, 3)
+        with Load(cluster, topic) as load:
+            time.sleep(2)
+        assert load.check() > 100
+        for index in range(3):
+            eventually(lambda i=index: same_on_all(cluster, topic, i), 20, "that all replicas are equal")
+
+
+@test
+def a_killed_leader_loses_nothing_and_comes_back_into_the_isr():
+    with Cluster([KIND] * 3) as cluster:
+        topic = name()
+        create_topic(cluster, topic, 3)
+        eventually(lambda: all_in_sync(cluster, topic))
+        with Load(cluster, topic) as load:
+            time.sleep(1)
+            leader = partitions_of(cluster, topic)[0].leader
+            cluster.node(leader).kill()
+            eventually(lambda: partitions_of(cluster, topic)[0].leader not in (-1, leader), 40, "a new leader")
+            before = len(load.acked)
+            eventually(lambda: len(load.acked) > before + 100, 40, "more acknowledgements")
+            cluster.node(leader).start()
+            eventually(lambda: all_in_sync(cluster, topic), 60, "the ISR of three")
+        load.check()
+
+
+@test
+def restarts_one_by_one_disturb_no_producer():
+    with Cluster([KIND] * 3) as cluster:
+        topic = name()
+        create_topic(cluster, topic, 3)
+        eventually(lambda: all_in_sync(cluster, topic))
+        with Load(cluster, topic) as load:
+            for node in cluster.nodes:
+                node.end(signal.SIGTERM)
+                node.start()
+                eventually(lambda: all_in_sync(cluster, topic), 60, "the ISR of three")
+        load.check()
+
+
+@test
+def a_group_goes_on_where_it_was_when_its_coordinator_is_killed():
+    from confluent_kafka import Consumer, Producer
+    with Cluster([KIND] * 3) as cluster:
+        topic = name()
+        create_topic(cluster, topic, 1)
+        producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all"})
+        for i in range(100):
+            producer.produce(topic, str(i))
+        producer.flush(30)
+
+        def consumer():
+            made = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "g", "auto.offset.reset": "earliest",
+                             "enable.auto.commit": False, "session.timeout.ms": 6000, "log_level": 0})
+            made.subscribe([topic])
+            return made
+
+        def read(from_consumer, count):
+            values = []
+            deadline = time.monotonic() + 60
+            while len(values) < count and time.monotonic() < deadline:
+                message = from_consumer.poll(0.5)
+                if message is not None and not message.error():
+                    values.append(int(message.value()))
+            return values
+
+        first = consumer()
+        equal(read(first, 40), list(range(40)), "what was read first")
+        first.commit(asynchronous=False)
+        first.close()
+        client = admin(cluster)
+        described = client.describe_consumer_groups(["g"])["g"].result(30)
+        cluster.node(described.coordinator.id).kill()
+        second = consumer()
+        equal(read(second, 60), list(range(40, 100)), "what was read after the kill")
+        second.close()
+
+
+@test
+def any_broker_hands_requests_on_to_the_controller():
+    from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
+    with Cluster([KIND] * 3) as cluster:
+        for broker in cluster.brokers:
+            client, topic = AdminClient({"bootstrap.servers": broker.address}), name()
+            client.create_topics([NewTopic(topic, 2, 3)])[topic].result(30)
+            client.create_partitions([NewPartitions(topic, 4)])[topic].result(30)
+            eventually(lambda: len(partitions_of(cluster, topic)) == 4, 20, "four partitions")
+            client.delete_topics([topic])[topic].result(30)
+
+
+@test
+def the_stock_tool_describes_the_quorum():
+    libs = os.environ["KLAMM_LIBS"]
+    with Cluster([KIND] * 3) as cluster:
+        def describe(what):
+            return subprocess.run(["java", "-cp", f"{libs.replace('/libs', '/tools-libs')}/*:{libs}/*",
+                                   "org.apache.kafka.tools.MetadataQuorumCommand", "--bootstrap-server", cluster.bootstrap,
+                                   "describe", what], check=True, capture_output=True, text=True, timeout=120).stdout
+        status = describe("--status")
+        assert "LeaderId:" in status and "CurrentVoters:" in status, status
+        rows = [line.split() for line in describe("--replication").splitlines()[1:]]
+        equal(sorted(row[0] for row in rows), ["1", "2", "3"], "the replicas")
+        equal(sorted(row[-1] for row in rows), ["Follower", "Follower", "Leader"], "their roles")
+
+
+main()
