@@ -128,6 +128,9 @@ void Broker::follow(const ImagePtr& image) {
     const ImagePtr before = replicas_.image();
     replicas_.follow(image);
     fetchers_.follow(before, image);
+    if (before->topics != image->topics) {
+      groups_.drop_lost();
+    }
   }
 }
 

@@ -130,9 +130,12 @@ Result<> Node::open_quorum() {
   TRY(quorum_, replication::Quorum::open(dirs_.front()->disk(), environment_.clock,
                                          environment_.random, *raft_driver_, options));
   raft_driver_->drive(quorum_->raft());
-  controller_ = std::make_unique<Controller>(*quorum_, cluster_id_, config_.node_id(),
-                                             config_.number("broker.session.timeout.ms"),
-                                             here.timers(), environment_.clock);
+  controller_ = std::make_unique<Controller>(
+      *quorum_, cluster_id_, config_.node_id(), config_.number("broker.session.timeout.ms"),
+      config_.flag("auto.leader.rebalance.enable")
+          ? config_.number("leader.imbalance.check.interval.seconds") * 1000
+          : 0,
+      here.timers(), environment_.clock);
   channel_ = std::make_unique<ControllerChannel>(
       *quorum_, *controller_, environment_.transport(kControllerShard), kControllerTimeoutMs);
   Lifecycle::Self self{.cluster_id = cluster_id_,

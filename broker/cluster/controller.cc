@@ -27,9 +27,31 @@ void Controller::on_leadership() {
   if (was_active_) {
     brokers_.begin(*quorum_.working_image(), clock_.monotonic_ms());
     watch_sessions();
-  } else if (timer_) {
-    timers_.cancel(*std::exchange(timer_, std::nullopt));
+    balance_leaders();
+    return;
   }
+  for (auto* const timer : {&timer_, &balance_timer_}) {
+    if (*timer) {
+      timers_.cancel(*std::exchange(*timer, std::nullopt));
+    }
+  }
+}
+
+// First replicas that were away lead again (auto.leader.rebalance.enable).
+void Controller::balance_leaders() {
+  constexpr size_t kAtOnce = 1000;
+  if (balance_every_ms_ <= 0) {
+    return;
+  }
+  balance_timer_ = timers_.after(clock_, balance_every_ms_, [this] {
+    balance_timer_.reset();
+    if (const auto done =
+            quorum_.append(replication::prefer_first_replicas(*quorum_.working_image(), kAtOnce));
+        !done) {
+      spdlog::error("cannot balance leaders: {}", done.error().why);
+    }
+    balance_leaders();
+  });
 }
 
 // One fenced broker at a time: each changes the image that the next one is judged by.

@@ -29,11 +29,14 @@ class Controller {
   template <class Response>
   using Answer = std::move_only_function<void(Response)>;
 
+  // `balance_every_ms`: how often the lead is given back to first replicas; 0 for never.
   Controller(replication::Quorum& quorum, std::string cluster_id, int32_t node_id,
-             int64_t session_timeout_ms, Timers& timers, const storage::Clock& clock)
+             int64_t session_timeout_ms, int64_t balance_every_ms, Timers& timers,
+             const storage::Clock& clock)
       : quorum_(quorum),
         cluster_id_(std::move(cluster_id)),
         brokers_(node_id, session_timeout_ms),
+        balance_every_ms_(balance_every_ms),
         timers_(timers),
         clock_(clock) {}
 
@@ -62,14 +65,17 @@ class Controller {
   void commit(const std::vector<protocol::Bytes>& records, Response response,
               Answer<Response> answer);
   void watch_sessions();
+  void balance_leaders();
 
   replication::Quorum& quorum_;
   std::string cluster_id_;
   replication::Brokers brokers_;
+  int64_t balance_every_ms_;
   Timers& timers_;
   const storage::Clock& clock_;
   bool was_active_ = false;
   std::optional<Timers::Id> timer_;
+  std::optional<Timers::Id> balance_timer_;
 };
 
 }  // namespace klamm::broker

@@ -23,6 +23,8 @@ class GroupCoordinator {
   // Calls `use` with the groups of a partition, or with COORDINATOR_NOT_AVAILABLE or
   // NOT_COORDINATOR when they are not coordinated here.
   void with(int32_t partition, const std::function<void(Result<GroupShard*>)>& use);
+  // Leaders have changed: what this node coordinates no longer is let go.
+  void drop_lost() { runtime_.drop_lost(); }
   // Visits the groups of every partition that this shard of the node coordinates.
   void for_each(const std::function<void(GroupShard&)>& visit);
   int64_t metadata_size_max() const { return metadata_size_max_; }

@@ -104,11 +104,9 @@ CoordinatorRuntime::~CoordinatorRuntime() = default;
 
 Result<CoordinatorShard*> CoordinatorRuntime::shard(int32_t partition) {
   if (const auto found = hosted_.find(partition); found != hosted_.end()) {
-    const auto led = replicas_.find(topic_, partition);
-    if (led && (*led)->leader_epoch() == found->second->leader_epoch) {
+    if (is_current(partition)) {
       return found->second->shard.get();
     }
-    // Others may have led, and written, meanwhile.
     unload(partition);
   }
   auto hosted = std::make_unique<Hosted>(*this, partition);
@@ -121,10 +119,29 @@ Result<CoordinatorShard*> CoordinatorRuntime::shard(int32_t partition) {
   return shard;
 }
 
+// Others may have led, and written, between two epochs of this node.
+bool CoordinatorRuntime::is_current(int32_t partition) {
+  const auto led = replicas_.find(topic_, partition);
+  return led && (*led)->leader_epoch() == hosted_.at(partition)->leader_epoch;
+}
+
 void CoordinatorRuntime::unload(int32_t partition) {
-  if (const auto found = hosted_.find(partition); found != hosted_.end()) {
-    found->second->stop();
-    hosted_.erase(found);
+  const auto found = hosted_.find(partition);
+  const auto hosted = std::move(found->second);
+  hosted_.erase(found);
+  hosted->stop();
+  hosted->shard->unloaded();
+}
+
+void CoordinatorRuntime::drop_lost() {
+  std::vector<int32_t> lost;
+  for (const auto& [partition, hosted] : hosted_) {
+    if (!is_current(partition)) {
+      lost.push_back(partition);
+    }
+  }
+  for (const int32_t partition : lost) {
+    unload(partition);
   }
 }
 

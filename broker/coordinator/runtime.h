@@ -42,6 +42,8 @@ class CoordinatorShard {
   virtual void replay(const CoordinatorRecord& record, int64_t now_ms) = 0;
   // All records are replayed; sessions and timeouts start.
   virtual void loaded(int64_t now_ms) = 0;
+  // Another broker takes over, or this one will load everything again: whoever waits is told.
+  virtual void unloaded() {}
   // Does what is due.
   virtual void tick(int64_t now_ms) = 0;
   // When tick wants to be called next; nullopt: never.
@@ -59,6 +61,8 @@ class CoordinatorRuntime {
   // The shard of a partition, loaded first when it is not in memory. COORDINATOR_NOT_AVAILABLE when
   // the topic is not there, NOT_COORDINATOR when this node does not lead the partition.
   Result<CoordinatorShard*> shard(int32_t partition);
+  // Lets go of the shards of partitions that this node leads no longer, or in another epoch.
+  void drop_lost();
   // Must be called after each event given to the shard: its deadline may have moved.
   void rearm(int32_t partition);
   // Loads all partitions that are led and owned here and calls `visit` for each.
@@ -66,6 +70,7 @@ class CoordinatorRuntime {
 
  private:
   class Hosted;
+  bool is_current(int32_t partition);
   void unload(int32_t partition);
   Result<> load(Hosted& hosted, int32_t partition);
 

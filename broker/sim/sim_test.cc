@@ -22,7 +22,9 @@ Outcome live(uint64_t seed, int64_t trouble_ms) {
                                                             : spdlog::level::off);
   // With a sync before each acknowledgement a power cut loses nothing; without, only processes die.
   const bool power = seed % 2 == 0;
-  broker::ConfigMap config = {{"min.insync.replicas", "2"}, {"replica.lag.time.max.ms", "3000"}};
+  broker::ConfigMap config = {{"min.insync.replicas", "2"},
+                              {"replica.lag.time.max.ms", "3000"},
+                              {"leader.imbalance.check.interval.seconds", "5"}};
   if (power) {
     config["log.flush.interval.messages"] = "1";
   }

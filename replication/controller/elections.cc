@@ -219,6 +219,27 @@ std::vector<Bytes> with_broker(const MetadataImage& image, int32_t broker,
   return records;
 }
 
+std::vector<Bytes> prefer_first_replicas(const MetadataImage& image, size_t count_max) {
+  std::vector<Bytes> records;
+  for (const auto& [name, topic] : image.topics->by_name) {
+    for (const auto& [index, partition] : topic->partitions) {
+      if (records.size() == count_max) {
+        return records;
+      }
+      if (partition.replicas.empty() || partition.leader == partition.replicas.front() ||
+          !contains(partition.isr, partition.replicas.front())) {
+        continue;
+      }
+      PartitionChange change(image, *topic, index);
+      change.prefer_first();
+      if (auto record = change.build()) {
+        records.push_back(std::move(*record));
+      }
+    }
+  }
+  return records;
+}
+
 bool leads_any(const MetadataImage& image, int32_t broker) {
   for (const auto& [name, topic] : image.topics->by_name) {
     for (const auto& [index, partition] : topic->partitions) {

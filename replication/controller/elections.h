@@ -65,6 +65,8 @@ std::vector<Bytes> without_broker(const MetadataImage& image, int32_t broker,
 // The broker is back: it leads what nobody else may lead.
 std::vector<Bytes> with_broker(const MetadataImage& image, int32_t broker,
                                const BrokerChanges& changes);
+// Gives the lead back to first replicas that are in sync again, at most so many at once.
+std::vector<Bytes> prefer_first_replicas(const MetadataImage& image, size_t count_max);
 // Does the broker lead anything?
 bool leads_any(const MetadataImage& image, int32_t broker);
 

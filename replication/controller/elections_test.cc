@@ -97,6 +97,18 @@ TEST_CASE("the last of the ISR stays eligible, but not after an unclean stop") {
   CHECK(lost.last_known_elr == Ids{1});
 }
 
+TEST_CASE("the first replica leads again once it is in sync and not fenced") {
+  PartitionImage partition{.replicas = {1, 2}, .isr = {2, 1}, .leader = 2};
+  const auto image = with_brokers(with_partition(partition), {1, 2});
+  const auto now = after(image, prefer_first_replicas(image, 10));
+  CHECK(now.leader == 1);
+  CHECK(now.isr == Ids{2, 1});
+  CHECK(prefer_first_replicas(image, 0).empty());
+  CHECK(prefer_first_replicas(with_brokers(with_partition(partition), {2}, {1}), 10).empty());
+  partition.isr = {2};
+  CHECK(prefer_first_replicas(with_brokers(with_partition(partition), {1, 2}), 10).empty());
+}
+
 TEST_CASE("a failed directory takes the leader of its partitions, and only there") {
   const Uuid here{1, 1};
   const Uuid gone{2, 2};

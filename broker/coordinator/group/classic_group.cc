@@ -494,4 +494,16 @@ void ClassicGroup::start_sessions(int64_t now_ms) {
   }
 }
 
+void ClassicGroup::unload() {
+  state_ = GroupState::kDead;
+  for (auto& [id, member] : members_) {
+    if (auto join = std::exchange(member.join, nullptr)) {
+      join({.error_code = ErrorCode::kNotCoordinator, .member_id = id});
+    }
+    if (auto sync = std::exchange(member.sync, nullptr)) {
+      sync({.error_code = ErrorCode::kNotCoordinator});
+    }
+  }
+}
+
 }  // namespace klamm::broker

@@ -103,8 +103,8 @@ class ClassicGroup {
   ErrorCode check_commit(const std::string& member_id,
                          const std::optional<std::string>& instance_id, int32_t generation,
                          int64_t now_ms);
-  // Empty groups only: nobody may join any more.
-  void die() { state_ = GroupState::kDead; }
+  // Another broker coordinates the group from now on: those who wait are told NOT_COORDINATOR.
+  void unload();
 
   void tick(int64_t now_ms);
   std::optional<int64_t> next_deadline() const;

@@ -224,6 +224,12 @@ void GroupShard::loaded(int64_t now_ms) {
   next_expiry_check_ms_ = now_ms + config_.expiry_check_ms;
 }
 
+void GroupShard::unloaded() {
+  for (const auto& [id, group] : groups_) {
+    group->unload();
+  }
+}
+
 void GroupShard::tick(int64_t now_ms) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now_ms) {
     ClassicGroup* group = find(deadlines_.begin()->second);

@@ -63,6 +63,7 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
 
   void replay(const CoordinatorRecord& record, int64_t now_ms) override;
   void loaded(int64_t now_ms) override;
+  void unloaded() override;
   void tick(int64_t now_ms) override;
   std::optional<int64_t> next_deadline() const override;
   void persist(const std::string& group_id, const protocol::GroupMetadataValue& value,
