@@ -183,3 +183,13 @@ TEST_CASE("a batch larger than a segment is refused") {
   CHECK(f.log->append_as_leader(make_batch(1, kNow, 400), 0, kNow).error().code ==
         ErrorCode::kRecordListTooLarge);
 }
+
+TEST_CASE("cutting at the end drops an epoch that began there and wrote nothing") {
+  LogFixture f;
+  f.append(3);
+  f.log->begin_epoch(7);
+  CHECK(f.log->epochs().latest() == 7);
+  REQUIRE(f.log->truncate_to(3));
+  CHECK(f.log->end_offset() == 3);
+  CHECK(f.log->epochs().latest() == 1);
+}

@@ -122,3 +122,101 @@ TEST_CASE("a failed sync refuses those who wait, and nothing is acknowledged aft
         ErrorCode::kKafkaStorageError);
   CHECK(partition->high_watermark() == 0);
 }
+
+namespace {
+
+// A leader with two followers, and what it proposes.
+struct Led {
+  storage::SimDisk disk;
+  std::vector<IsrProposal> proposals;
+  std::shared_ptr<Partition> partition;
+
+  explicit Led(std::vector<int32_t> isr = {1, 2, 3}, storage::LogConfig config = {}) {
+    PartitionOptions options;
+    options.lag_time_max_ms = 1'000;
+    options.propose = [this](const IsrProposal& proposal) { proposals.push_back(proposal); };
+    partition = std::make_shared<Partition>(storage::TopicPartition{"t", 0}, Uuid(),
+                                            *storage::Log::open(disk, "/d/t-0", config, {}),
+                                            at_once, options);
+    partition->update({.replicas = {1, 2, 3},
+                       .isr = std::move(isr),
+                       .leader = 1,
+                       .leader_epoch = 4,
+                       .partition_epoch = 9},
+                      100);
+  }
+  void append(int count) { REQUIRE(partition->append(storage::make_batch(count, 1), 1, 200)); }
+};
+
+using Ids = std::vector<int32_t>;
+
+Ids ids_of(const IsrProposal& proposal) {
+  Ids ids;
+  for (const auto& member : proposal.isr) {
+    ids.push_back(member.broker_id);
+  }
+  return ids;
+}
+
+}  // namespace
+
+TEST_CASE("what every member of the ISR has fetched past is committed") {
+  Led led;
+  led.append(5);
+  std::optional<ErrorCode> told;
+  led.partition->when_committed(5, [&](ErrorCode code) { told = code; });
+  CHECK(led.partition->note_fetch(2, 1, 5, 210) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 0);
+  CHECK_FALSE(told);
+  CHECK(led.partition->note_fetch(3, 1, 3, 210) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 3);
+  CHECK(led.partition->note_fetch(3, 1, 5, 220) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 5);
+  CHECK(told == ErrorCode::kNone);
+  CHECK(led.partition->note_fetch(9, 1, 5, 220) == ErrorCode::kUnknownTopicOrPartition);
+}
+
+TEST_CASE("a follower that lags is proposed out, and back in when it has caught up") {
+  Led led;
+  led.append(5);
+  REQUIRE(led.partition->note_fetch(2, 1, 5, 300) == ErrorCode::kNone);
+  led.partition->shrink_isr(900);
+  CHECK(led.proposals.empty());
+  led.partition->shrink_isr(1'200);
+  REQUIRE(led.proposals.size() == 1);
+  CHECK(ids_of(led.proposals[0]) == Ids{1, 2});
+  CHECK(led.proposals[0].partition_epoch == 9);
+  CHECK(led.partition->high_watermark() == 0);  // not before the controller agrees
+  led.partition->on_proposed(ErrorCode::kNone, 4, {1, 2}, 10, 1'200);
+  CHECK(led.partition->high_watermark() == 5);
+  REQUIRE(led.partition->note_fetch(3, 7, 5, 1'300) == ErrorCode::kNone);
+  REQUIRE(led.proposals.size() == 2);
+  CHECK(ids_of(led.proposals[1]) == Ids{1, 2, 3});
+  CHECK(led.proposals[1].isr[2].broker_epoch == 7);
+  // Until it is decided the follower counts already.
+  led.append(1);
+  REQUIRE(led.partition->note_fetch(2, 1, 6, 1'310) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 5);
+}
+
+TEST_CASE("below the minimum of the ISR nothing is committed") {
+  Led led({1}, {.min_insync_replicas = 2});
+  led.append(2);
+  CHECK(led.partition->high_watermark() == 0);
+}
+
+TEST_CASE("who loses the lead tells those who wait, and follows from then on") {
+  Led led;
+  led.append(2);
+  std::optional<ErrorCode> told;
+  led.partition->when_committed(2, [&](ErrorCode code) { told = code; });
+  led.partition->update(
+      {.replicas = {1, 2, 3}, .isr = {2, 3}, .leader = 2, .leader_epoch = 5, .partition_epoch = 10},
+      300);
+  CHECK(told == ErrorCode::kNotLeaderOrFollower);
+  CHECK(led.partition->append(storage::make_batch(1, 1), 1, 300).error().code ==
+        ErrorCode::kNotLeaderOrFollower);
+  // The new leader has only the first record.
+  REQUIRE(led.partition->truncate(4, 1, 300));
+  CHECK(led.partition->log().end_offset() == 0);  // a batch is cut whole
+}
