@@ -44,12 +44,12 @@ int32_t min_isr_of(const MetadataImage& image, const std::string& topic) {
 }
 
 PartitionChange::PartitionChange(const MetadataImage& image, const TopicImage& topic, int32_t index,
-                                 const BrokerChanges& brokers)
+                                 BrokerChanges brokers)
     : image_(image),
       topic_(topic),
       index_(index),
       before_(topic.partitions.at(index)),
-      brokers_(brokers),
+      brokers_(std::move(brokers)),
       isr_(before_.isr),
       elr_(before_.elr),
       last_known_(before_.last_known_elr),

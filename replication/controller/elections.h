@@ -29,7 +29,7 @@ int32_t min_isr_of(const MetadataImage& image, const std::string& topic);
 class PartitionChange {
  public:
   PartitionChange(const MetadataImage& image, const TopicImage& topic, int32_t index,
-                  const BrokerChanges& brokers = {});
+                  BrokerChanges brokers = {});
   void set_isr(std::vector<int32_t> isr) { isr_ = std::move(isr); }
   void set_recovered() { recovery_ = 0; }
   void set_directories(std::vector<Uuid> directories) { directories_ = std::move(directories); }
@@ -49,7 +49,7 @@ class PartitionChange {
   const TopicImage& topic_;
   int32_t index_;
   const PartitionImage& before_;
-  const BrokerChanges& brokers_;
+  BrokerChanges brokers_;
   bool elr_enabled_;
   std::vector<int32_t> isr_;
   std::vector<int32_t> elr_;
