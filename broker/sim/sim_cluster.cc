@@ -43,6 +43,9 @@ struct SimCluster::Host : Mailboxes {
   Network network;
   std::unique_ptr<Node> node;
   uint64_t life = 0;
+  // Requests that are not answered yet; they end with the process.
+  std::map<uint64_t, std::shared_ptr<ReplySink>> open;
+  uint64_t next_open = 0;
   // Whoever has a connection here is told when the process dies.
   std::vector<std::function<void()>> connections;
 };
@@ -113,6 +116,7 @@ void SimCluster::crash(size_t index, bool power) {
   Host& host = *hosts_[index];
   ++host.life;
   host.node.reset();
+  host.open.clear();
   if (power) {
     host.disk.cut_power();
   }
@@ -163,6 +167,12 @@ void SimCluster::deliver(int64_t from, const Address& to, Call given) {
     if (host.node == nullptr) {
       return refused();
     }
+    // Those that ended long ago are let go.
+    constexpr size_t kConnectionsMax = 8192;
+    if (host.connections.size() > kConnectionsMax) {
+      host.connections.erase(host.connections.begin(),
+                             host.connections.begin() + kConnectionsMax / 2);
+    }
     host.connections.push_back([this, refused, from, target] {
       if (from == kClient || !cut_.contains({target, from})) {
         refused();
@@ -183,10 +193,15 @@ namespace {
 // The server's end of a connection, for one request. Its process may die before it answers.
 class Incoming : public ReplySink, public ReplyRoute {
  public:
-  Incoming(Mailboxes& mailboxes, int16_t api_key, int16_t version,
-           std::move_only_function<void(Result<CallAnswer>)> reply)
-      : mailboxes_(mailboxes), api_key_(api_key), version_(version), reply_(std::move(reply)) {}
-  void hold(std::shared_ptr<Incoming> self) { self_ = std::move(self); }
+  using Reply = std::move_only_function<void(Result<CallAnswer>)>;
+  // `ended`: it is answered, or never will be, and may go.
+  Incoming(Mailboxes& mailboxes, int16_t api_key, int16_t version, Reply reply,
+           std::function<void()> ended)
+      : mailboxes_(mailboxes),
+        api_key_(api_key),
+        version_(version),
+        reply_(std::move(reply)),
+        ended_(std::move(ended)) {}
 
   void complete(uint64_t, protocol::Writer frame) override {
     std::string content;
@@ -213,42 +228,38 @@ class Incoming : public ReplySink, public ReplyRoute {
     const size_t header = response_header_size(bytes, api_key_, version_);
     finish(CallAnswer{bytes.slice(header, bytes.size() - header), version_});
   }
-  void complete_without_answer(uint64_t) override { self_.reset(); }
+  void complete_without_answer(uint64_t) override { ended_(); }
   void abandon() override { finish(fail(ErrorCode::kNetworkException, "closed")); }
   bool is_here() const override { return true; }
   void post(std::move_only_function<void()> task) override { mailboxes_.post(0, std::move(task)); }
 
  private:
   void finish(Result<CallAnswer> answer) {
-    const auto keep = std::move(self_);
     if (reply_) {
+      const auto ended = ended_;  // this may be gone afterwards
       std::exchange(reply_, nullptr)(std::move(answer));
+      ended();
     }
   }
   Mailboxes& mailboxes_;
   int16_t api_key_;
   int16_t version_;
-  std::move_only_function<void(Result<CallAnswer>)> reply_;
-  std::shared_ptr<Incoming> self_;
+  Reply reply_;
+  std::function<void()> ended_;
 };
 
 }  // namespace
 
 void SimCluster::serve(Host& host, bool at_controller, const Bytes& frame, int16_t api_key,
                        int16_t version, std::move_only_function<void(Result<CallAnswer>)> reply) {
-  const auto incoming = std::make_shared<Incoming>(host, api_key, version, std::move(reply));
-  incoming->hold(incoming);
-  // A connection of a process that dies goes with it. Those that ended long ago are let go.
-  constexpr size_t kConnectionsMax = 8192;
-  if (host.connections.size() > kConnectionsMax) {
-    host.connections.erase(host.connections.begin(),
-                           host.connections.begin() + kConnectionsMax / 2);
-  }
-  host.connections.push_back([weak = std::weak_ptr<Incoming>(incoming)] {
-    if (const auto open = weak.lock()) {
-      open->hold(nullptr);
-    }
-  });
+  const uint64_t id = host.next_open++;
+  const auto incoming = std::make_shared<Incoming>(host, api_key, version, std::move(reply),
+                                                   [&host, id, life = host.life] {
+                                                     if (host.life == life) {
+                                                       host.open.erase(id);
+                                                     }
+                                                   });
+  host.open[id] = incoming;
   const FrameFate fate =
       dispatch(host.node->shard(0), frame,
                {at_controller ? "CONTROLLER" : "PLAINTEXT", "/sim", incoming, incoming.get(), 0});
