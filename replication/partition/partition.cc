@@ -188,7 +188,7 @@ ErrorCode Partition::note_fetch(int32_t broker, int64_t broker_epoch, int64_t of
   follower.last_fetch_ms = std::max<int64_t>(now_ms, 1);
   follower.last_fetch_leader_end = end;
   follower.broker_epoch = broker_epoch;
-  if (!contains(isr_, broker)) {
+  if (!propose_again() && !contains(isr_, broker)) {
     expand_isr(broker);
   }
   advance_high_watermark(now_ms);
@@ -205,7 +205,7 @@ void Partition::expand_isr(int32_t broker) {
 }
 
 void Partition::shrink_isr(int64_t now_ms) {
-  if (!is_leader_ || proposed_) {
+  if (!is_leader_ || propose_again() || proposed_) {
     return;
   }
   std::vector<int32_t> isr;
@@ -234,21 +234,44 @@ void Partition::propose(std::vector<int32_t> isr) {
          .broker_epoch = follower == followers_.end() ? -1 : follower->second.broker_epoch});
   }
   proposed_ = std::move(isr);
+  proposal_is_open_ = false;
   options_.propose(proposal);
+}
+
+bool Partition::propose_again() {
+  const bool open = proposed_ && proposal_is_open_;
+  if (open) {
+    propose(*proposed_);
+  }
+  return open;
 }
 
 void Partition::on_proposed(ErrorCode code, int32_t leader_epoch, const std::vector<int32_t>& isr,
                             int32_t partition_epoch, int64_t now_ms) {
-  if (!is_leader_ || leader_epoch != leader_epoch_) {
+  if (!is_leader_ || leader_epoch != leader_epoch_ || !proposed_) {
     return;
   }
-  if (code == ErrorCode::kNone && partition_epoch >= partition_epoch_) {
-    isr_ = isr;
-    partition_epoch_ = partition_epoch;
-    recovery_state_ = 0;
+  switch (code) {
+    case ErrorCode::kNone:
+      if (partition_epoch >= partition_epoch_) {
+        isr_ = isr;
+        partition_epoch_ = partition_epoch;
+        recovery_state_ = 0;
+      }
+      proposed_.reset();
+      break;
+    case ErrorCode::kIneligibleReplica:
+    case ErrorCode::kOperationNotAttempted:
+      proposed_.reset();  // surely not written
+      break;
+    case ErrorCode::kFencedLeaderEpoch:
+    case ErrorCode::kInvalidUpdateVersion:
+    case ErrorCode::kInvalidRequest:
+    case ErrorCode::kUnknownTopicId:
+    case ErrorCode::kUnknownTopicOrPartition:
+      break;  // the metadata that are on their way will tell
+    default: proposal_is_open_ = true;
   }
-  // After an error the next fetch, or the next look at who lags, proposes again.
-  proposed_.reset();
   advance(now_ms);
 }
 

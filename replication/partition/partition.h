@@ -101,7 +101,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   ErrorCode note_fetch(int32_t broker, int64_t broker_epoch, int64_t offset, int64_t now_ms);
   // Proposes to do without followers that lag. To be called now and then.
   void shrink_isr(int64_t now_ms);
-  // The controller has decided on the proposal, or could not be asked.
+  // The controller has decided on the proposal, or it is not known whether it has: then both ISRs
+  // stay in force until it is asked again, or the metadata say so.
   void on_proposed(ErrorCode code, int32_t leader_epoch, const std::vector<int32_t>& isr,
                    int32_t partition_epoch, int64_t now_ms);
   const std::vector<int32_t>& isr() const { return isr_; }
@@ -139,6 +140,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void refuse_waiting(ErrorCode why);
   void expand_isr(int32_t broker);
   void propose(std::vector<int32_t> isr);
+  bool propose_again();
   static void notify(std::vector<std::weak_ptr<Watcher>>& watchers);
   void flushed(storage::LogFlush flush, const Result<>& outcome, int64_t now_ms);
 
@@ -156,6 +158,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::vector<int32_t> replicas_;
   std::vector<int32_t> isr_;
   std::optional<std::vector<int32_t>> proposed_;
+  bool proposal_is_open_ = false;  // nobody has said what became of it
   std::map<int32_t, Follower> followers_;
   int64_t high_watermark_ = 0;
   bool flushing_ = false;

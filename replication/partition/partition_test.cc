@@ -199,6 +199,33 @@ TEST_CASE("a follower that lags is proposed out, and back in when it has caught 
   CHECK(led.partition->high_watermark() == 5);
 }
 
+TEST_CASE("an ISR that may have been written counts until it is known") {
+  Led led({1, 2});
+  led.append(5);
+  REQUIRE(led.partition->note_fetch(2, 1, 5, 210) == ErrorCode::kNone);
+  REQUIRE(led.partition->note_fetch(3, 7, 5, 220) == ErrorCode::kNone);
+  REQUIRE(led.proposals.size() == 1);
+  // The controller wrote it and died before it answered: it may elect 3.
+  led.partition->on_proposed(ErrorCode::kNetworkException, 4, {}, 0, 230);
+  led.append(1);
+  REQUIRE(led.partition->note_fetch(2, 1, 6, 5'000) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 5);
+  REQUIRE(led.proposals.size() == 2);
+  CHECK(ids_of(led.proposals[1]) == Ids{1, 2, 3});
+  // The next controller knows of it already, and so do the metadata soon.
+  led.partition->on_proposed(ErrorCode::kInvalidUpdateVersion, 4, {}, 0, 5'010);
+  REQUIRE(led.partition->note_fetch(2, 1, 6, 5'020) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 5);
+  led.partition->update({.replicas = {1, 2, 3},
+                         .isr = {1, 2, 3},
+                         .leader = 1,
+                         .leader_epoch = 4,
+                         .partition_epoch = 10},
+                        5'030);
+  REQUIRE(led.partition->note_fetch(3, 7, 6, 5'040) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 6);
+}
+
 TEST_CASE("below the minimum of the ISR nothing is committed") {
   Led led({1}, {.min_insync_replicas = 2});
   led.append(2);
