@@ -142,6 +142,7 @@ Result<> BrokerConfig::resolve_listeners() {
     }
     protocols[pair.substr(0, colon)] = pair.substr(colon + 1);
   }
+  controller_names_ = split_list(get("controller.listener.names"));
   TRY(const auto listeners, parse_endpoints(get("listeners"), protocols));
   for (const Endpoint& endpoint : listeners) {
     const bool of_controller = is_controller_listener(endpoint.name);
@@ -220,8 +221,8 @@ bool BrokerConfig::has_role(const std::string& role) const {
 }
 
 bool BrokerConfig::is_controller_listener(const std::string& name) const {
-  const auto names = split_list(get("controller.listener.names"));
-  return std::find(names.begin(), names.end(), name) != names.end();
+  return std::find(controller_names_.begin(), controller_names_.end(), name) !=
+         controller_names_.end();
 }
 
 std::string BrokerConfig::inter_broker_listener() const {

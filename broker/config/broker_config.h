@@ -68,6 +68,7 @@ class BrokerConfig {
   std::vector<std::string> unknown_;
   std::vector<Endpoint> listeners_;
   std::vector<Endpoint> advertised_;
+  std::vector<std::string> controller_names_;  // controller.listener.names
   std::vector<Endpoint> controller_listeners_;
   std::vector<Endpoint> controller_advertised_;
 };

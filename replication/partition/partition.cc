@@ -113,7 +113,7 @@ void Partition::advance(int64_t now_ms) {
   if (!is_leader_) {
     return;
   }
-  release(writing_, safe_end(), ErrorCode::kNone);
+  release(writing_, safe_end());
   advance_high_watermark(now_ms);
 }
 
@@ -137,8 +137,7 @@ void Partition::advance_high_watermark(int64_t now_ms) {
     return;
   }
   high_watermark_ = common;
-  release(waiting_, high_watermark_,
-          isr_.size() < min_isr() ? ErrorCode::kNotEnoughReplicasAfterAppend : ErrorCode::kNone);
+  release(waiting_, high_watermark_);
   notify_all();
 }
 
@@ -150,13 +149,13 @@ void Partition::wait(Waiting& list, int64_t reached, int64_t end, Committed call
 }
 
 // A callback may append, and wait again.
-void Partition::release(Waiting& list, int64_t reached, ErrorCode code) {
+void Partition::release(Waiting& list, int64_t reached) {
   const auto still = std::find_if(list.begin(), list.end(),
                                   [reached](const auto& waiter) { return waiter.first > reached; });
   Waiting done(std::make_move_iterator(list.begin()), std::make_move_iterator(still));
   list.erase(list.begin(), still);
   for (auto& [end, callback] : done) {
-    callback(code);
+    callback(ErrorCode::kNone);
   }
 }
 

@@ -89,7 +89,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   Result<storage::AppendInfo> append(protocol::Bytes batch, int16_t acks, int64_t now_ms);
   // Calls back with kNone once everything below `end` is committed (acks=-1) or as safe here as the
   // topic wants it (acks=1), at once if it is. Other codes: NOT_LEADER_OR_FOLLOWER,
-  // NOT_ENOUGH_REPLICAS_AFTER_APPEND, KAFKA_STORAGE_ERROR.
+  // KAFKA_STORAGE_ERROR.
   void when_committed(int64_t end, Committed callback) {
     wait(waiting_, high_watermark_, end, std::move(callback));
   }
@@ -136,7 +136,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void advance(int64_t now_ms);
   void advance_high_watermark(int64_t now_ms);
   void wait(Waiting& list, int64_t reached, int64_t end, Committed callback);
-  static void release(Waiting& list, int64_t reached, ErrorCode code);
+  static void release(Waiting& list, int64_t reached);
   void refuse_waiting(ErrorCode why);
   void expand_isr(int32_t broker);
   void propose(std::vector<int32_t> isr);
