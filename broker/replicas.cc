@@ -172,7 +172,8 @@ Result<Partition*> Replicas::install(const Key& key, Opening& opening, const Res
           .high_watermark = opening.home->high_watermark(opening.id),
           .lag_time_max_ms = config_.number("replica.lag.time.max.ms"),
           .on_synced = [this] { on_synced_(); },
-          .propose = [this](const replication::IsrProposal& proposal) { propose_(proposal); }});
+          .propose = [this](const replication::IsrProposal& proposal) { propose_(proposal); },
+          .is_eligible = [this](int32_t id, int64_t epoch) { return is_eligible(id, epoch); }});
   if (opening.configs != image_->configs) {
     partition->log().set_config(
         resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
@@ -244,6 +245,12 @@ void Replicas::update(const TopicImage& topic) {
       open->second.partition->update(image, clock_.monotonic_ms());
     }
   }
+}
+
+bool Replicas::is_eligible(int32_t id, int64_t epoch) const {
+  const auto broker = image_->brokers.find(id);
+  return broker != image_->brokers.end() && !broker->second.fenced &&
+         !broker->second.in_controlled_shutdown && (epoch < 0 || epoch == broker->second.epoch);
 }
 
 void Replicas::remove(const TopicPartition& id, const Uuid& topic_id) {

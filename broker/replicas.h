@@ -140,6 +140,7 @@ class Replicas {
   Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
   Result<Partition*> find_replica(const replication::TopicImage& topic, int32_t partition);
   bool is_replica(const replication::PartitionImage& image) const;
+  bool is_eligible(int32_t id, int64_t epoch) const;
   void update(const replication::TopicImage& topic);
   void remove(const storage::TopicPartition& id, const Uuid& topic_id);
   Result<Opening> prepare(const replication::TopicImage& topic, int32_t partition);

@@ -117,7 +117,8 @@ void Partition::advance(int64_t now_ms) {
   advance_high_watermark(now_ms);
 }
 
-// A follower that is caught up but not in the ISR yet is waited for too: it is about to be.
+// A follower that is caught up but not in the ISR yet is waited for too: it is about to be. Not one
+// that the controller has fenced, which would hold everything up until it counts as lagging.
 void Partition::advance_high_watermark(int64_t now_ms) {
   if (isr_.size() < min_isr()) {
     return;
@@ -128,7 +129,8 @@ void Partition::advance_high_watermark(int64_t now_ms) {
     const bool is_near = follower.end_offset >= high_watermark_ &&
                          follower.end_offset >= epoch_start_ &&
                          now_ms - follower.last_caught_up_ms <= options_.lag_time_max_ms &&
-                         follower.last_fetch_ms > 0;
+                         follower.last_fetch_ms > 0 &&
+                         options_.is_eligible(id, follower.broker_epoch);
     if (in_isr || is_near) {
       common = std::min(common, follower.end_offset);
     }
@@ -196,7 +198,9 @@ ErrorCode Partition::note_fetch(int32_t broker, int64_t broker_epoch, int64_t of
 
 void Partition::expand_isr(int32_t broker) {
   const Follower& follower = followers_.at(broker);
-  if (!proposed_ && follower.end_offset >= high_watermark_ && follower.end_offset >= epoch_start_) {
+  if (!proposed_ && follower.end_offset >= high_watermark_ &&
+      follower.end_offset >= epoch_start_ &&
+      options_.is_eligible(broker, follower.broker_epoch)) {
     std::vector<int32_t> isr = isr_;
     isr.push_back(broker);
     propose(std::move(isr));

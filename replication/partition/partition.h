@@ -44,6 +44,11 @@ struct PartitionOptions {
   // A background flush has moved the log's recovery point by a segment.
   std::function<void()> on_synced = [] {};
   std::function<void(const IsrProposal&)> propose = [](const IsrProposal&) {};
+  // Whether the controller would let a broker of this epoch (-1: unknown) into an ISR: it is
+  // registered under it, not fenced and not about to stop.
+  std::function<bool(int32_t broker, int64_t broker_epoch)> is_eligible = [](int32_t, int64_t) {
+    return true;
+  };
 };
 
 class Partition : public std::enable_shared_from_this<Partition> {

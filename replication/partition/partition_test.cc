@@ -129,12 +129,14 @@ namespace {
 struct Led {
   storage::SimDisk disk;
   std::vector<IsrProposal> proposals;
+  int32_t fenced = -1;
   std::shared_ptr<Partition> partition;
 
   explicit Led(std::vector<int32_t> isr = {1, 2, 3}, storage::LogConfig config = {}) {
     PartitionOptions options;
     options.lag_time_max_ms = 1'000;
     options.propose = [this](const IsrProposal& proposal) { proposals.push_back(proposal); };
+    options.is_eligible = [this](int32_t broker, int64_t) { return broker != fenced; };
     partition = std::make_shared<Partition>(storage::TopicPartition{"t", 0}, Uuid(),
                                             *storage::Log::open(disk, "/d/t-0", config, {}),
                                             at_once, options);
@@ -197,6 +199,27 @@ TEST_CASE("a follower that lags is proposed out, and back in when it has caught 
   led.append(1);
   REQUIRE(led.partition->note_fetch(2, 1, 6, 1'310) == ErrorCode::kNone);
   CHECK(led.partition->high_watermark() == 5);
+}
+
+TEST_CASE("a broker that the controller has fenced holds nothing up") {
+  Led led;
+  led.append(5);
+  REQUIRE(led.partition->note_fetch(2, 1, 5, 210) == ErrorCode::kNone);
+  REQUIRE(led.partition->note_fetch(3, 1, 5, 210) == ErrorCode::kNone);
+  led.append(1);
+  REQUIRE(led.partition->note_fetch(2, 1, 6, 220) == ErrorCode::kNone);
+  CHECK(led.partition->high_watermark() == 5);
+  led.fenced = 3;
+  led.partition->update(
+      {.replicas = {1, 2, 3}, .isr = {1, 2}, .leader = 1, .leader_epoch = 4, .partition_epoch = 10},
+      230);
+  CHECK(led.partition->high_watermark() == 6);
+  // Nor is it proposed, for it would be refused.
+  REQUIRE(led.partition->note_fetch(3, 1, 6, 240) == ErrorCode::kNone);
+  CHECK(led.proposals.empty());
+  led.fenced = -1;
+  REQUIRE(led.partition->note_fetch(3, 1, 6, 250) == ErrorCode::kNone);
+  CHECK(led.proposals.size() == 1);
 }
 
 TEST_CASE("an ISR that may have been written counts until it is known") {
