@@ -43,7 +43,7 @@ Broker::Broker(Node& node, size_t shard)
       cleaner_(config_, replicas_, timers_, environment_.clock),
       mover_(replicas_, timers_, environment_.clock, environment_.random, background_,
              [this](const storage::TopicPartition& id, const Uuid& directory) {
-               at_controller([id, directory](Node& there) { there.note_moved(id, directory); });
+               note_placed(id, directory);
              }),
       housekeeping_(config_, replicas_, timers_, environment_.clock),
       fetchers_(config_, replicas_, environment_.transport(shard), timers_, environment_.clock,
@@ -54,7 +54,14 @@ Broker::Broker(Node& node, size_t shard)
   replicas_.on_proposal([this](const replication::IsrProposal& proposal) {
     at_controller([proposal](Node& there) { there.propose(proposal); });
   });
+  replicas_.on_placed([this](const storage::TopicPartition& id, const Uuid& directory) {
+    note_placed(id, directory);
+  });
   replicas_.on_synced([this] { at_controller([](Node& there) { there.checkpoint_soon(); }); });
+}
+
+void Broker::note_placed(const storage::TopicPartition& id, const Uuid& directory) {
+  at_controller([id, directory](Node& there) { there.note_moved(id, directory); });
 }
 
 const std::string& Broker::cluster_id() const { return node_.cluster_id(); }

@@ -117,6 +117,7 @@ class Broker {
   void start_background();
 
  private:
+  void note_placed(const storage::TopicPartition& id, const Uuid& directory);
   void check_isrs();
 
   Node& node_;

@@ -1,4 +1,5 @@
 // klamm [server.properties] [--override key=value]...
+// klamm format | random-uuid | dev
 #include <malloc.h>
 #include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/stdout_sinks.h>
@@ -16,6 +17,8 @@
 #include <thread>
 
 #include "broker/cluster/lifecycle.h"
+#include "broker/launch/dev_nodes.h"
+#include "broker/launch/format.h"
 #include "broker/net/listeners.h"
 #include "broker/net/peers.h"
 #include "broker/net/server.h"
@@ -24,6 +27,7 @@
 #include "broker/node.h"
 #include "storage/checkpoint.h"
 #include "storage/env/posix_env.h"
+#include "storage/log_dir.h"
 
 extern char** environ;
 
@@ -242,6 +246,65 @@ Result<> run(const std::string& file, const std::vector<std::string>& overrides)
   return {};
 }
 
+Result<> format_directories(const std::string& file, const std::vector<std::string>& overrides,
+                            const FormatWish& wish) {
+  const auto disk = storage::make_posix_disk();
+  TRY(auto given, gather_config(*disk, file, overrides));
+  TRY(const auto config, BrokerConfig::make(std::move(given)));
+  return format(*disk, *storage::make_posix_clock(), *storage::make_posix_random(), config, wish);
+}
+
+// The subcommands: each says what it runs, if it is asked for.
+struct Commands {
+  std::string file;
+  std::vector<std::string> overrides;
+  FormatWish wish;
+  bool no_initial_controllers = false;
+  DevNodes nodes;
+  std::function<Result<>()> chosen = [this] { return run(file, overrides); };
+
+  void add_to(CLI::App& app) {
+    add_run_options(app);
+    auto* const format = app.add_subcommand(
+        "format", "Make the directories of the configuration those of a cluster (kafka-storage)");
+    format->add_option("-c,--config", file, "server.properties");
+    format->add_option("--override", overrides, "key=value")->allow_extra_args(false);
+    format->add_option("-t,--cluster-id", wish.cluster_id, "The cluster's id")->required();
+    format->add_flag("-g,--ignore-formatted", wish.ignore_formatted,
+                     "Leave directories alone that are formatted already");
+    format->add_flag("-s,--standalone", wish.standalone,
+                     "This controller is the first voter; others may be added");
+    format->add_option("-I,--initial-controllers", wish.initial_controllers,
+                       "The first voters: id@host:port:directory,...");
+    format->add_flag("-N,--no-initial-controllers", no_initial_controllers,
+                     "This node joins a quorum that has voters");
+    format->callback(
+        [this] { chosen = [this] { return format_directories(file, overrides, wish); }; });
+    app.add_subcommand("random-uuid", "Print an id for a new cluster")->callback([this] {
+      chosen = [] {
+        std::cout << storage::new_uuid(*storage::make_posix_random()).to_string() << "\n";
+        return Result<>();
+      };
+    });
+    auto* const dev = app.add_subcommand(
+        "dev", "Run a cluster on this machine; its nodes are killed and started by number");
+    dev->add_option("--nodes", nodes.count, "How many")->capture_default_str();
+    dev->add_option("--port", nodes.port, "Of the first node")->capture_default_str();
+    dev->add_option("--dir", nodes.folder, "Where the nodes live; else a temporary directory");
+    dev->callback([this] { chosen = [this] { return run_dev_nodes(nodes); }; });
+  }
+
+ private:
+  void add_run_options(CLI::App& app) {
+    app.add_option("properties", file,
+                   "server.properties; without it a working single node starts on port 9092");
+    app.add_option("--override", overrides, "key=value, stronger than the file and the environment")
+        ->allow_extra_args(false);
+    app.set_version_flag(
+        "--version", std::string("klamm ") + KLAMM_VERSION + " (protocol of Apache Kafka 4.4.0)");
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -250,17 +313,11 @@ int main(int argc, char** argv) {
   mallopt(M_MMAP_THRESHOLD, 8 << 20);
   mallopt(M_TRIM_THRESHOLD, 32 << 20);
   CLI::App app("klamm: Apache Kafka's broker as one small native binary", "klamm");
-  std::string file;
-  std::vector<std::string> overrides;
-  app.add_option("properties", file,
-                 "server.properties; without it a working single node starts on port 9092");
-  app.add_option("--override", overrides, "key=value, stronger than the file and the environment")
-      ->allow_extra_args(false);
-  app.set_version_flag("--version",
-                       std::string("klamm ") + KLAMM_VERSION + " (protocol of Apache Kafka 4.4.0)");
+  Commands commands;
+  commands.add_to(app);
   CLI11_PARSE(app, argc, argv);
   set_up_log();
-  if (const auto result = run(file, overrides); !result) {
+  if (const auto result = commands.chosen(); !result) {
     spdlog::critical("{}", result.error().why);
     return 1;
   }

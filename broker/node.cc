@@ -44,6 +44,7 @@ Result<replication::RaftOptions> raft_options(const BrokerConfig& config,
       .self = {config.node_id(), directory},
       .cluster_id = cluster_id,
       .is_controller = config.is_controller(),
+      .auto_join = config.flag("controller.quorum.auto.join.enable"),
       .election_timeout_ms = number("controller.quorum.election.timeout.ms"),
       .election_backoff_max_ms = number("controller.quorum.election.backoff.max.ms"),
       .fetch_timeout_ms = number("controller.quorum.fetch.timeout.ms"),
@@ -144,6 +145,9 @@ Result<> Node::open_quorum() {
                        .previous_epoch = metadata_dir.last_broker_epoch()};
   for (const auto& dir : dirs_) {
     self.directories.push_back(dir->directory_id());
+  }
+  for (const auto& shard : shards_) {
+    shard->replicas().lead_as(self.incarnation);
   }
   lifecycle_ = std::make_unique<Lifecycle>(config_, std::move(self), *quorum_, *channel_,
                                            here.timers(), environment_.clock);
@@ -436,10 +440,14 @@ void Node::note_moved(const storage::TopicPartition& id, const Uuid& directory) 
       {.id = directory,
        .topics = {{.topic_id = topic->id, .partitions = {{.partition_index = id.partition}}}}}};
   channel_->ask<AssignReplicasToDirsResponse>(
-      std::move(request), [id](Result<AssignReplicasToDirsResponse> answer) {
+      std::move(request), [this, id, directory](Result<AssignReplicasToDirsResponse> answer) {
         const ErrorCode code = answer ? answer->error_code : answer.error().code;
         if (code != ErrorCode::kNone) {
-          spdlog::error("cannot assign {} to its directory: {}", id.directory(), name_of(code));
+          constexpr int64_t kRetryMs = 1'000;
+          spdlog::info("cannot assign {} to its directory yet: {}", id.directory(), name_of(code));
+          Broker& here = *shards_[kControllerShard];
+          here.timers().after(environment_.clock, kRetryMs,
+                              [this, id, directory] { note_moved(id, directory); });
         }
       });
 }

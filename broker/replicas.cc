@@ -29,14 +29,27 @@ void Replicas::load(const ImagePtr& image, Homes homes) {
   homes_ = std::move(homes);
 }
 
-// A new log goes where the controller has put it.
+bool Replicas::has_all_directories() const {
+  return std::none_of(dirs_.begin(), dirs_.end(),
+                      [](const auto& dir) { return dir->is_offline(); }) &&
+         dirs_.size() >= config_.log_dirs().size();
+}
+
+// A new log goes where the controller has put it; if that is a directory of an earlier life, and
+// none is missing, anywhere.
 Result<LogDir*> Replicas::home_for(const TopicPartition& id, const PartitionImage& image) {
   if (const auto known = homes_.find(id); known != homes_.end()) {
     return known->second;
   }
   const auto replica = std::find(image.replicas.begin(), image.replicas.end(), config_.node_id());
   const auto place = static_cast<size_t>(replica - image.replicas.begin());
-  const Uuid wanted = place < image.directories.size() ? image.directories[place] : Uuid();
+  Uuid wanted = place < image.directories.size() ? image.directories[place] : Uuid();
+  const bool is_here = std::any_of(dirs_.begin(), dirs_.end(), [&wanted](const auto& dir) {
+    return dir->directory_id() == wanted;
+  });
+  if (!is_here && has_all_directories()) {
+    wanted = {};
+  }
   for (const auto& dir : dirs_) {
     if (replication::is_directory(wanted) ? dir->directory_id() == wanted : !dir->is_offline()) {
       return dir.get();
@@ -46,25 +59,25 @@ Result<LogDir*> Replicas::home_for(const TopicPartition& id, const PartitionImag
               "the directory of " + id.directory() + " is offline or not configured");
 }
 
-Result<Partition*> Replicas::find(const std::string& topic, int32_t partition) {
+Result<Partition*> Replicas::find(const std::string& topic, int32_t partition, bool or_follower) {
   const auto found = image_->topic(topic);
   if (found == nullptr) {
     return fail(ErrorCode::kUnknownTopicOrPartition, "there is no topic " + topic);
   }
-  return find(*found, partition);
+  return find(*found, partition, or_follower);
 }
 
-Result<Partition*> Replicas::find(const Uuid& topic_id, int32_t partition) {
+Result<Partition*> Replicas::find(const Uuid& topic_id, int32_t partition, bool or_follower) {
   const auto found = image_->topic(topic_id);
   if (found == nullptr) {
     return fail(ErrorCode::kUnknownTopicId, "there is no topic with this id");
   }
-  return find(*found, partition);
+  return find(*found, partition, or_follower);
 }
 
-Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition) {
+Result<Partition*> Replicas::find(const TopicImage& topic, int32_t partition, bool or_follower) {
   TRY(Partition* const replica, find_replica(topic, partition));
-  if (!replica->is_leader()) {
+  if (!replica->is_leader() && !or_follower) {
     return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
   }
   return replica;
@@ -178,7 +191,13 @@ Result<Partition*> Replicas::install(const Key& key, Opening& opening, const Res
     partition->log().set_config(
         resolve_log_config(config_, image_->config(ConfigResource::kTopic, opening.id.topic)));
   }
-  partition->update(*image, clock_.monotonic_ms());
+  update(*partition, *image);
+  const auto replica = std::find(image->replicas.begin(), image->replicas.end(), config_.node_id());
+  const auto place = static_cast<size_t>(replica - image->replicas.begin());
+  if (place < image->directories.size() &&
+      image->directories[place] != opening.home->directory_id()) {
+    placed_(opening.id, opening.home->directory_id());
+  }
   return (partitions_[key] = {std::move(partition), opening.home}).partition.get();
 }
 
@@ -212,7 +231,8 @@ void Replicas::open_in_background(const TopicPartition& id,
 
 void Replicas::follow(const ImagePtr& now) {
   const ImagePtr before = std::exchange(image_, now);
-  if (before->topics != now->topics) {
+  const bool begins_to_lead = may_lead(*now) != may_lead(*before);
+  if (before->topics != now->topics || begins_to_lead) {
     for (const auto& [id, topic] : before->topics->by_id) {
       if (!now->topics->by_id.contains(id)) {
         remove_topic(*topic);
@@ -220,7 +240,7 @@ void Replicas::follow(const ImagePtr& now) {
     }
     for (const auto& [id, topic] : now->topics->by_id) {
       const auto known = before->topics->by_id.find(id);
-      if (known == before->topics->by_id.end() || known->second != topic) {
+      if (known == before->topics->by_id.end() || known->second != topic || begins_to_lead) {
         update(*topic);
       }
     }
@@ -242,15 +262,30 @@ void Replicas::update(const TopicImage& topic) {
     if (!is_replica(image)) {
       remove({topic.name, index}, topic.id);
     } else if (const auto open = partitions_.find({topic.id, index}); open != partitions_.end()) {
-      open->second.partition->update(image, clock_.monotonic_ms());
+      update(*open->second.partition, image);
     }
   }
 }
 
+bool Replicas::may_lead(const replication::MetadataImage& image) const {
+  const auto self = image.brokers.find(config_.node_id());
+  return incarnation_.is_zero() ||
+         (self != image.brokers.end() && self->second.incarnation == incarnation_);
+}
+
+void Replicas::update(Partition& partition, const PartitionImage& image) {
+  if (image.leader != config_.node_id() || may_lead(*image_)) {
+    return partition.update(image, clock_.monotonic_ms());
+  }
+  PartitionImage without_leader = image;
+  without_leader.leader = replication::kNoLeader;
+  partition.update(without_leader, clock_.monotonic_ms());
+}
+
 bool Replicas::is_eligible(int32_t id, int64_t epoch) const {
   const auto broker = image_->brokers.find(id);
-  return broker != image_->brokers.end() && !broker->second.fenced &&
-         !broker->second.in_controlled_shutdown && (epoch < 0 || epoch == broker->second.epoch);
+  return broker != image_->brokers.end() && is_active(broker->second) &&
+         (epoch < 0 || epoch == broker->second.epoch);
 }
 
 void Replicas::remove(const TopicPartition& id, const Uuid& topic_id) {

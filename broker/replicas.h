@@ -56,6 +56,12 @@ class Replicas {
   void on_proposal(std::function<void(const replication::IsrProposal&)> told) {
     propose_ = std::move(told);
   }
+  // Told where a replica lies that the controller has put nowhere, or elsewhere.
+  void on_placed(std::function<void(const storage::TopicPartition&, const Uuid& directory)> told) {
+    placed_ = std::move(told);
+  }
+  // This process's registration: what the metadata say of an earlier life makes no leader here.
+  void lead_as(const Uuid& incarnation) { incarnation_ = incarnation; }
   const ImagePtr& image() const { return image_; }
   // Follows a metadata change: new topics, deleted ones, changed configurations and leaders.
   void follow(const ImagePtr& now);
@@ -68,8 +74,9 @@ class Replicas {
   // NOT_LEADER_OR_FOLLOWER when it is not ours, KAFKA_STORAGE_ERROR when its log cannot be opened.
   // The pointer is good until control returns to the event loop.
   // Opens the log if need be, which takes the time that verifying its unsynced segments takes.
-  Result<Partition*> find(const std::string& topic, int32_t partition);
-  Result<Partition*> find(const Uuid& topic_id, int32_t partition);
+  // With `or_follower` a replica that does not lead will do.
+  Result<Partition*> find(const std::string& topic, int32_t partition, bool or_follower = false);
+  Result<Partition*> find(const Uuid& topic_id, int32_t partition, bool or_follower = false);
   // The same for a replica that need not lead; NOT_LEADER_OR_FOLLOWER when this node has none.
   Result<Partition*> find_replica(const storage::TopicPartition& id);
 
@@ -137,10 +144,14 @@ class Replicas {
     Result<> run();
   };
 
-  Result<Partition*> find(const replication::TopicImage& topic, int32_t partition);
+  Result<Partition*> find(const replication::TopicImage& topic, int32_t partition,
+                          bool or_follower);
   Result<Partition*> find_replica(const replication::TopicImage& topic, int32_t partition);
   bool is_replica(const replication::PartitionImage& image) const;
   bool is_eligible(int32_t id, int64_t epoch) const;
+  bool may_lead(const replication::MetadataImage& image) const;
+  void update(Partition& partition, const replication::PartitionImage& image);
+  bool has_all_directories() const;
   void update(const replication::TopicImage& topic);
   void remove(const storage::TopicPartition& id, const Uuid& topic_id);
   Result<Opening> prepare(const replication::TopicImage& topic, int32_t partition);
@@ -164,6 +175,9 @@ class Replicas {
   std::function<void()> on_synced_ = [] {};
   std::function<void(const replication::IsrProposal&)> propose_ =
       [](const replication::IsrProposal&) {};
+  std::function<void(const storage::TopicPartition&, const Uuid&)> placed_ =
+      [](const storage::TopicPartition&, const Uuid&) {};
+  Uuid incarnation_;
   struct Removal {
     storage::LogDir* dir;
     std::string folder;

@@ -44,6 +44,9 @@ def free_port():
 
 
 class Broker:
+    host = "127.0.0.1"
+    wrapper = ()  # a command that runs another one
+
     def __init__(self, kind, folder=None, state=None, dirs=("data",), more=""):
         if state is not None:
             self.__dict__.update(state)
@@ -59,7 +62,7 @@ class Broker:
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.host}:{self.port}"
 
     def save(self):
         pathlib.Path(self.state_file).write_text(json.dumps(self.__dict__))
@@ -77,7 +80,7 @@ class Broker:
                             self.properties], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         environment = {**os.environ, "CLUSTER_ID": CLUSTER_ID}
         with open(self.folder + "/broker.log", "ab") as log:
-            process = subprocess.Popen(self.command(), stdout=log, stderr=log, env=environment, start_new_session=True)
+            process = subprocess.Popen([*self.wrapper, *self.command()], stdout=log, stderr=log, env=environment, start_new_session=True)
         self.pid = process.pid
         self.save()
         deadline = time.monotonic() + seconds
@@ -96,7 +99,7 @@ class Broker:
     def metadata(self):
         """The answer to a Metadata request that names no topic, empty for none."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as s:
+            with socket.create_connection((self.host, self.port), 1) as s:
                 s.settimeout(5)
                 s.sendall(bytes.fromhex("0000000f" "0003" "0001" "00000001" "0001" "61" "00000000"))
                 size = s.recv(4)

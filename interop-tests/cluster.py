@@ -34,14 +34,15 @@ auto.create.topics.enable=false
 class Node(Broker):
     """One node of a cluster; its kind may change while it is down."""
 
-    def __init__(self, kind, folder, node_id, roles, port, controller_port, voters):
+    def __init__(self, kind, folder, node_id, roles, port, controller_port, voters, host="127.0.0.1", wrapper=()):
+        self.host, self.wrapper = host, list(wrapper)
         self.kind, self.folder, self.id, self.roles = kind, folder, node_id, roles
         self.port, self.controller_port, self.pid = port, controller_port, 0
         self.properties = folder + "/server.properties"
         self.state_file = folder + "/state.json"
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-        listeners = [f"PLAINTEXT://127.0.0.1:{port}"] * ("broker" in roles) + \
-                    [f"CONTROLLER://127.0.0.1:{controller_port}"] * ("controller" in roles)
+        listeners = [f"PLAINTEXT://{host}:{port}"] * ("broker" in roles) + \
+                    [f"CONTROLLER://{host}:{controller_port}"] * ("controller" in roles)
         pathlib.Path(self.properties).write_text(PROPERTIES.format(
             roles=roles, id=node_id, voters=voters, listeners=",".join(listeners), data=folder + "/data"))
 
@@ -50,7 +51,7 @@ class Node(Broker):
         if "broker" in self.roles:
             return struct.pack(">i", self.port) in self.metadata()
         try:
-            socket.create_connection(("127.0.0.1", self.controller_port), 1).close()
+            socket.create_connection((self.host, self.controller_port), 1).close()
             return True
         except OSError:
             return False
@@ -66,11 +67,18 @@ class Cluster:
         self.folder = tempfile.mkdtemp(prefix="klamm-cluster-")
         roles = [("broker,controller" if controllers is None else "broker", kind) for kind in kinds]
         roles += [("controller", kind) for kind in controllers or []]
-        ports = [(free_port(), free_port()) for _ in roles]
-        voters = ",".join(f"{i + 1}@127.0.0.1:{ports[i][1]}" for i, (role, _) in enumerate(roles) if "controller" in role)
-        self.nodes = [Node(kind, f"{self.folder}/node-{i + 1}", i + 1, role, *ports[i], voters)
+        ports = [self.ports(i) for i in range(len(roles))]
+        voters = ",".join(f"{i + 1}@{self.place(i)[0]}:{ports[i][1]}" for i, (role, _) in enumerate(roles) if "controller" in role)
+        self.nodes = [Node(kind, f"{self.folder}/node-{i + 1}", i + 1, role, *ports[i], voters, *self.place(i))
                       for i, (role, kind) in enumerate(roles)]
         self.brokers = [n for n in self.nodes if "broker" in n.roles]
+
+    # Where the node of an index lives: its address, and the command that runs programs there.
+    def place(self, _):
+        return "127.0.0.1", ()
+
+    def ports(self, _):
+        return free_port(), free_port()
 
     def __enter__(self):
         threads = [threading.Thread(target=n.start) for n in self.nodes]

@@ -27,7 +27,7 @@ VENV = CACHE / "venv"
 # These start both brokers themselves; to run them against one alone would say nothing.
 BOTH_SIDED = {"swap", "diff", "mixed"}
 # These start their own nodes, of the kind they run against.
-OWN_NODES = {"cluster", *BOTH_SIDED}
+OWN_NODES = {"cluster", "admin", "torture", *BOTH_SIDED}
 
 
 def sh(*command, **options):
@@ -81,7 +81,9 @@ SUITES = {
     "diff": lambda: ["python3", HERE / "raw/diff_suite.py"],
     "swap": lambda: ["python3", HERE / "raw/swap_suite.py"],
     "cluster": lambda: [prepare_python()[0], HERE / "raw/cluster_suite.py"],
+    "admin": lambda: [prepare_python()[0], HERE / "raw/cluster_admin_suite.py"],
     "mixed": lambda: [prepare_python()[0], HERE / "raw/mixed_suite.py"],
+    "torture": lambda: [prepare_python()[0], HERE / "torture/suite.py"],
     "rdkafka": prepare_rdkafka,
     "python": prepare_python,
     "java": prepare_java,
@@ -119,7 +121,7 @@ def run(name, command, against):
         failed = 1
         output += f"not ok {name} ended with {code}: {errors[-2000:]}\n"
     for line in output.splitlines():
-        if line.startswith(("not ok", "  ")):
+        if line.startswith(("not ok", "  ", "# ")):
             print("   ", line)
     return passed, failed
 

@@ -93,7 +93,7 @@ Result<> LogDir::load_identity(Random& random, const LogDirIdentity& wanted) {
 }
 
 Result<> LogDir::write_identity(Random& random) {
-  directory_id_ = new_uuid(random);
+  directory_id_ = identity_.directory_id.value_or(new_uuid(random));
   return disk_.replace_file(file(kMetaProperties),
                             "version=1\ncluster.id=" + identity_.cluster_id +
                                 "\nnode.id=" + std::to_string(identity_.node_id) +

@@ -17,6 +17,7 @@ namespace klamm::storage {
 struct LogDirIdentity {
   std::string cluster_id;
   int32_t node_id = 1;
+  std::optional<protocol::Uuid> directory_id{};  // of a new directory; else it gets a random one
 };
 
 // A directory `<topic>-<partition>` found on opening.

@@ -222,4 +222,21 @@ void Controller::handle(const AssignReplicasToDirsRequest& request, int16_t,
   commit(records, std::move(response), std::move(answer));
 }
 
+void Controller::handle(const UnregisterBrokerRequest& request, int16_t,
+                        Answer<UnregisterBrokerResponse> answer) {
+  UnregisterBrokerResponse response;
+  response.error_message.reset();
+  if (!quorum_.is_active()) {
+    response.error_code = ErrorCode::kNotController;
+    return answer(std::move(response));
+  }
+  auto records = brokers_.unregister(*quorum_.working_image(), request.broker_id);
+  if (!records) {
+    response.error_code = records.error().code;
+    response.error_message = std::move(records.error().why);
+    return answer(std::move(response));
+  }
+  commit(*records, std::move(response), std::move(answer));
+}
+
 }  // namespace klamm::broker

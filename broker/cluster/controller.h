@@ -19,6 +19,8 @@
 #include "protocol/generated/broker_registration_response.h"
 #include "protocol/generated/controller_registration_request.h"
 #include "protocol/generated/controller_registration_response.h"
+#include "protocol/generated/unregister_broker_request.h"
+#include "protocol/generated/unregister_broker_response.h"
 #include "replication/controller/brokers.h"
 #include "replication/raft/quorum.h"
 
@@ -59,6 +61,8 @@ class Controller {
               Answer<protocol::AllocateProducerIdsResponse> answer);
   void handle(const protocol::AssignReplicasToDirsRequest& request, int16_t version,
               Answer<protocol::AssignReplicasToDirsResponse> answer);
+  void handle(const protocol::UnregisterBrokerRequest& request, int16_t version,
+              Answer<protocol::UnregisterBrokerResponse> answer);
 
  private:
   template <class Response>

@@ -3,9 +3,11 @@
 #include <charconv>
 
 #include "broker/cluster/controller_channel.h"
+#include "broker/cluster/inner_request.h"
 #include "protocol/generated/default_principal_data.h"
 #include "protocol/generated/envelope_request.h"
 #include "protocol/generated/envelope_response.h"
+#include "replication/raft/quorum.h"
 
 namespace klamm::broker {
 
@@ -44,18 +46,29 @@ Bytes address_bytes(const std::string& host) {
 
 class Forwarding : public std::enable_shared_from_this<Forwarding> {
  public:
-  Forwarding(Node& node, Bytes frame, const std::string& client_host, ReplyTicket ticket)
+  Forwarding(Node& node, Bytes frame, FrameOrigin origin, ReplyTicket ticket)
       : node_(node),
         frame_(std::move(frame)),
-        client_address_(address_bytes(client_host)),
+        origin_(std::move(origin)),
         ticket_(std::move(ticket)),
         deadline_ms_(broker().clock().monotonic_ms() + kGiveUpMs) {}
 
   void send() {
+    if (node_.quorum().is_active()) {
+      return answer_at_controller(
+          node_, frame_, origin_.client_host, origin_.listener,
+          [self = shared_from_this()](Result<Bytes> answer) {
+            if (!answer && answer.error().code == ErrorCode::kNotController) {
+              self->again();
+            } else {
+              self->finish(std::move(answer));
+            }
+          });
+    }
     EnvelopeRequest request;
     request.request_data = frame_;
     request.request_principal = anonymous();
-    request.client_host_address = client_address_;
+    request.client_host_address = address_bytes(origin_.client_host);
     node_.channel().ask_remote<EnvelopeResponse>(
         std::move(request), [self = shared_from_this()](Result<EnvelopeResponse> answer) {
           if (answer && answer->error_code == ErrorCode::kNone && answer->response_data) {
@@ -75,10 +88,13 @@ class Forwarding : public std::enable_shared_from_this<Forwarding> {
     broker().timers().after(broker().clock(), kRetryMs,
                             [self = shared_from_this()] { self->send(); });
   }
-  void finish(const Bytes& response) {
+  void finish(const Result<Bytes>& response) {
+    if (!response) {
+      return at_sink([](ReplySink& sink) { sink.abandon(); });
+    }
     Writer frame;
-    frame.fixed(static_cast<int32_t>(response.size()));
-    frame.raw(response.span());
+    frame.fixed(static_cast<int32_t>(response->size()));
+    frame.raw(response->span());
     at_sink([slot = ticket_.slot, frame = std::move(frame)](ReplySink& sink) mutable {
       sink.complete(slot, std::move(frame));
     });
@@ -94,17 +110,18 @@ class Forwarding : public std::enable_shared_from_this<Forwarding> {
 
   Node& node_;
   Bytes frame_;
-  Bytes client_address_;
+  FrameOrigin origin_;
   ReplyTicket ticket_;
   int64_t deadline_ms_;
 };
 
 }  // namespace
 
-void forward(Broker& broker, Bytes frame, std::string client_host, ReplyTicket ticket) {
-  broker.at_controller([frame = std::move(frame), client_host = std::move(client_host),
+void forward(Broker& broker, Bytes frame, FrameOrigin origin, ReplyTicket ticket) {
+  broker.at_controller([frame = std::move(frame), origin = std::move(origin),
                         ticket = std::move(ticket)](Node& node) mutable {
-    std::make_shared<Forwarding>(node, std::move(frame), client_host, std::move(ticket))->send();
+    std::make_shared<Forwarding>(node, std::move(frame), std::move(origin), std::move(ticket))
+        ->send();
   });
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Hands a client's request on to the active controller in an Envelope (KIP-590), and its answer
-// back.
+// Hands a client's request on to the active controller, in an Envelope (KIP-590) where that is
+// another node, and its answer back.
 #include <string>
 
 #include "broker/handlers/reply.h"
@@ -8,8 +8,14 @@
 
 namespace klamm::broker {
 
+// Whence a request came.
+struct FrameOrigin {
+  std::string client_host;
+  std::string listener;
+};
+
 // `frame`: the request with its header. Tries again while there is no controller; the client's
 // connection is closed when that takes too long. Called on any shard.
-void forward(Broker& broker, protocol::Bytes frame, std::string client_host, ReplyTicket ticket);
+void forward(Broker& broker, protocol::Bytes frame, FrameOrigin origin, ReplyTicket ticket);
 
 }  // namespace klamm::broker

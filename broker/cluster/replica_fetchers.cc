@@ -78,6 +78,8 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
             spdlog::error("cannot open {} to follow its leader: {}", found->second.id.directory(),
                           opened.error().why);
             found->second.not_before_ms = self->now() + kOpenRetryMs;
+          } else if (self->all_.replicas_.find_open(key.topic, key.partition) == nullptr) {
+            found->second.not_before_ms = self->now() + kBackoffMs;  // somebody else is at it
           }
           self->fetch();
         });

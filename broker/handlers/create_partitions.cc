@@ -25,8 +25,9 @@ Result<> grow(Node& node, const CreatePartitionsRequest::CreatePartitionsTopic& 
       assignments->push_back(assignment.broker_ids);
     }
   }
-  TRY(const auto records, replication::grow_topic(*node.working_image(), *topic, asked.count,
-                                                  assignments, node.topic_defaults()));
+  TRY(const auto records,
+      replication::grow_topic(*node.working_image(), *topic, asked.count, assignments,
+                              node.topic_defaults(), node.environment().random));
   return validate_only ? Result<>() : node.append(records);
 }
 

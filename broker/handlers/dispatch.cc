@@ -31,8 +31,9 @@ FrameFate dispatch(Broker& broker, const protocol::Bytes& frame, FrameSource sou
                      header->correlation_id,
                      header->version,
                      protocol::response_header_is_flexible(header->api_key, header->version)};
-  if (row->is_forwarded && !at_controller && !broker.node().is_active_controller()) {
-    forward(broker, frame, std::move(source.client_host), std::move(ticket));
+  if (row->is_forwarded && !at_controller) {
+    forward(broker, frame, {std::move(source.client_host), std::move(source.listener)},
+            std::move(ticket));
     return FrameFate::kHold;
   }
   if (!row->invoke(context, in, std::move(ticket))) {

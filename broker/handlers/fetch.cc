@@ -1,4 +1,5 @@
-// Fetch (key 1), v4-18.   v7: sessions (KIP-227).   v9: leader epochs.   v12: flexible, last
+// Fetch (key 1), v4-18.   v7: sessions (KIP-227).   v9: leader epochs.   v11: the
+// consumer's rack (KIP-392), which may be told of a nearer replica.   v12: flexible, last
 // fetched epoch.   v13: topic ids.   v15: replica state.   v16: endpoints of a new leader.   v18:
 // the fetcher's high watermark. Waits until min_bytes are there, max_wait_ms are over, or a
 // partition has an error. The answer names ranges of the log's files; they are read when it leaves.
@@ -22,6 +23,7 @@ namespace {
 
 using PartitionAnswer = FetchResponse::PartitionData;
 constexpr int8_t kReadCommitted = 1;
+constexpr int16_t kVersionWithRack = 11;
 constexpr int16_t kVersionWithTopicIds = 13;
 constexpr int16_t kVersionWithReplicaState = 15;
 
@@ -33,6 +35,7 @@ struct Terms {
   int64_t max_bytes;
   int32_t replica = -1;  // the broker of a follower
   int64_t replica_epoch = -1;
+  std::string rack;  // of a consumer
   bool of_follower() const { return replica >= 0; }
 };
 
@@ -44,7 +47,8 @@ struct Reading {
 };
 
 bool is_urgent(const PartitionAnswer& answer) {
-  return answer.error_code != ErrorCode::kNone || answer.diverging_epoch.end_offset >= 0;
+  return answer.error_code != ErrorCode::kNone || answer.diverging_epoch.end_offset >= 0 ||
+         answer.preferred_read_replica >= 0;
 }
 
 // The fetcher's last epoch ended earlier here than where it wants to read (KIP-595).
@@ -60,6 +64,34 @@ bool diverges(const storage::Log& log, const FetchRequest::FetchPartition& wante
   answer.diverging_epoch = {.epoch = end.epoch,
                             .end_offset = std::max<int64_t>(end.start_offset, 0)};
   return true;
+}
+
+// The replica in sync that has most of those in the consumer's rack; -1 when this leader is there
+// too, or none is.
+int32_t nearer_replica(Broker& owner, const Partition& partition, const Terms& terms,
+                       int64_t offset) {
+  if (terms.rack.empty() || !partition.is_leader() ||
+      !owner.config().get("replica.selector.class").ends_with("RackAwareReplicaSelector")) {
+    return -1;
+  }
+  const auto& brokers = owner.image()->brokers;
+  int32_t best = -1;
+  int64_t most = offset - 1;
+  for (const int32_t id : partition.isr()) {
+    const auto broker = brokers.find(id);
+    if (broker == brokers.end() || broker->second.rack != terms.rack) {
+      continue;
+    }
+    if (id == owner.config().node_id()) {
+      return -1;
+    }
+    if (const int64_t end = partition.end_of_follower(id);
+        end > most && is_active(broker->second)) {
+      best = id;
+      most = end;
+    }
+  }
+  return best;
 }
 
 Result<Payload> read_committed(storage::Log& log, int64_t offset, size_t size_max,
@@ -119,16 +151,21 @@ Partition* read(Broker& owner, Reading& reading, const Terms& terms, int64_t byt
   answer.partition_index = reading.key.partition;
   answer.high_watermark = -1;
   answer.records = Payload();
+  const bool or_follower = !terms.of_follower() && terms.version >= kVersionWithRack;
+  const auto& [topic, topic_id, partition] = reading.key;
   const auto found = terms.version >= kVersionWithTopicIds
-                         ? owner.replicas().find(reading.key.topic_id, reading.key.partition)
-                         : owner.replicas().find(reading.key.topic, reading.key.partition);
+                         ? owner.replicas().find(topic_id, partition, or_follower)
+                         : owner.replicas().find(topic, partition, or_follower);
   answer.error_code =
       found ? (*found)->check_epoch(reading.wanted.current_leader_epoch) : found.error().code;
   if (answer.error_code != ErrorCode::kNone) {
     return nullptr;
   }
-  read_records(**found, reading.wanted, terms, bytes_left, nothing_yet,
-               owner.clock().monotonic_ms(), answer);
+  answer.preferred_read_replica =
+      nearer_replica(owner, **found, terms, reading.wanted.fetch_offset);
+  read_records(**found, reading.wanted, terms, answer.preferred_read_replica < 0 ? bytes_left : 0,
+               nothing_yet && answer.preferred_read_replica < 0, owner.clock().monotonic_ms(),
+               answer);
   return *found;
 }
 
@@ -191,7 +228,8 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
             std::min<int64_t>(request.max_bytes, context.broker.config().number("fetch.max.bytes")),
             context.version >= kVersionWithReplicaState ? request.replica_state.replica_id
                                                         : request.replica_id,
-            request.replica_state.replica_epoch},
+            request.replica_state.replica_epoch,
+            request.rack_id},
         session_id_(plan.session == nullptr ? 0 : plan.session->id),
         loose_(std::move(plan.loose)),
         incremental_(plan.incremental),

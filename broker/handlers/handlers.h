@@ -16,7 +16,9 @@ namespace klamm::protocol {
   X(DescribeTopicPartitions) X(DescribeQuorum) \
   X(Vote) X(BeginQuorumEpoch) X(EndQuorumEpoch) X(FetchSnapshot) X(Envelope) \
   X(BrokerRegistration) X(BrokerHeartbeat) X(ControllerRegistration) X(AlterPartition) \
-  X(AllocateProducerIds) X(AssignReplicasToDirs)
+  X(AllocateProducerIds) X(AssignReplicasToDirs) \
+  X(AlterPartitionReassignments) X(ListPartitionReassignments) X(ElectLeaders) \
+  X(UpdateFeatures) X(UnregisterBroker) X(AddRaftVoter) X(RemoveRaftVoter) X(UpdateRaftVoter)
 // clang-format on
 #define X(name)         \
   struct name##Request; \

@@ -4,8 +4,12 @@
 
 #include "broker/handlers/handlers.h"
 #include "protocol/frame.h"
+#include "protocol/generated/add_raft_voter_request.h"
+#include "protocol/generated/add_raft_voter_response.h"
 #include "protocol/generated/allocate_producer_ids_request.h"
 #include "protocol/generated/allocate_producer_ids_response.h"
+#include "protocol/generated/alter_partition_reassignments_request.h"
+#include "protocol/generated/alter_partition_reassignments_response.h"
 #include "protocol/generated/alter_partition_request.h"
 #include "protocol/generated/alter_partition_response.h"
 #include "protocol/generated/alter_replica_log_dirs_request.h"
@@ -44,6 +48,8 @@
 #include "protocol/generated/describe_quorum_response.h"
 #include "protocol/generated/describe_topic_partitions_request.h"
 #include "protocol/generated/describe_topic_partitions_response.h"
+#include "protocol/generated/elect_leaders_request.h"
+#include "protocol/generated/elect_leaders_response.h"
 #include "protocol/generated/end_quorum_epoch_request.h"
 #include "protocol/generated/end_quorum_epoch_response.h"
 #include "protocol/generated/envelope_request.h"
@@ -66,6 +72,8 @@
 #include "protocol/generated/list_groups_response.h"
 #include "protocol/generated/list_offsets_request.h"
 #include "protocol/generated/list_offsets_response.h"
+#include "protocol/generated/list_partition_reassignments_request.h"
+#include "protocol/generated/list_partition_reassignments_response.h"
 #include "protocol/generated/metadata_request.h"
 #include "protocol/generated/metadata_response.h"
 #include "protocol/generated/offset_commit_request.h"
@@ -76,8 +84,16 @@
 #include "protocol/generated/offset_for_leader_epoch_response.h"
 #include "protocol/generated/produce_request.h"
 #include "protocol/generated/produce_response.h"
+#include "protocol/generated/remove_raft_voter_request.h"
+#include "protocol/generated/remove_raft_voter_response.h"
 #include "protocol/generated/sync_group_request.h"
 #include "protocol/generated/sync_group_response.h"
+#include "protocol/generated/unregister_broker_request.h"
+#include "protocol/generated/unregister_broker_response.h"
+#include "protocol/generated/update_features_request.h"
+#include "protocol/generated/update_features_response.h"
+#include "protocol/generated/update_raft_voter_request.h"
+#include "protocol/generated/update_raft_voter_response.h"
 #include "protocol/generated/vote_request.h"
 #include "protocol/generated/vote_response.h"
 
@@ -102,15 +118,29 @@ bool invoke(RequestContext& context, Reader& body, ReplyTicket ticket) {
   return true;
 }
 
-constexpr bool changes_metadata(ApiKey key) {
-  return key == ApiKey::kMetadata || key == ApiKey::kCreateTopics || key == ApiKey::kDeleteTopics ||
-         key == ApiKey::kCreatePartitions || key == ApiKey::kDeleteRecords;
+// Decisions of the active controller, to which brokers hand them on.
+constexpr bool is_admin(ApiKey key) {
+  switch (key) {
+    case ApiKey::kCreateTopics:
+    case ApiKey::kDeleteTopics:
+    case ApiKey::kCreatePartitions:
+    case ApiKey::kAlterPartitionReassignments:
+    case ApiKey::kElectLeaders:
+    case ApiKey::kUpdateFeatures:
+    case ApiKey::kUnregisterBroker:
+    case ApiKey::kAddRaftVoter:
+    case ApiKey::kRemoveRaftVoter: return true;
+    default: return false;
+  }
 }
 
-// Brokers hand these on to the active controller.
+constexpr bool changes_metadata(ApiKey key) {
+  return is_admin(key) || key == ApiKey::kMetadata || key == ApiKey::kDeleteRecords;
+}
+
 constexpr bool is_forwarded(ApiKey key) {
-  return key == ApiKey::kCreateTopics || key == ApiKey::kDeleteTopics ||
-         key == ApiKey::kCreatePartitions || key == ApiKey::kDescribeQuorum;
+  return is_admin(key) || key == ApiKey::kDescribeQuorum ||
+         key == ApiKey::kListPartitionReassignments;
 }
 
 constexpr HandlerRow kTable[] = {

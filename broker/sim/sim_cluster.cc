@@ -24,22 +24,47 @@ class SimCluster::Network : public replication::Transport {
   int64_t node_;
 };
 
+namespace {
+
+// The cluster's time, as a node's own wall clock shows it.
+class HostClock : public storage::Clock {
+ public:
+  explicit HostClock(const storage::Clock& time) : time_(time) {}
+  int64_t wall_ms() const override { return time_.wall_ms() + ahead_ms_; }
+  int64_t monotonic_ms() const override { return time_.monotonic_ms(); }
+  void jump(int64_t ahead_ms) { ahead_ms_ = ahead_ms; }
+
+ private:
+  const storage::Clock& time_;
+  int64_t ahead_ms_ = 0;
+};
+
+}  // namespace
+
 struct SimCluster::Host : Mailboxes {
   Host(SimCluster& cluster, size_t index, uint64_t seed)
-      : cluster(cluster), index(index), disk(seed), network(cluster, static_cast<int64_t>(index)) {}
+      : cluster(cluster),
+        index(index),
+        disk(seed),
+        clock(cluster.clock_),
+        network(cluster, static_cast<int64_t>(index)) {}
 
   void post(size_t, Task task) override {
     const auto shared = std::make_shared<Task>(std::move(task));
     cluster.after(0, [this, shared, born = life] {
-      if (node != nullptr && life == born) {
-        (*shared)();
-      }
+      cluster.when_awake(static_cast<int64_t>(index), [this, shared, born] {
+        if (node != nullptr && life == born) {
+          (*shared)();
+        }
+      });
     });
   }
 
   SimCluster& cluster;
   size_t index;
   storage::SimDisk disk;
+  HostClock clock;
+  int64_t asleep_until_ms = 0;
   Network network;
   std::unique_ptr<Node> node;
   uint64_t life = 0;
@@ -102,7 +127,7 @@ void SimCluster::start(size_t index) {
                  {"controller.quorum.voters", voters}});
   auto made = BrokerConfig::make(std::move(config));
   CHECK_INVARIANT(made.has_value());
-  Environment environment{host.disk, clock_, random_, workers_, 1};
+  Environment environment{host.disk, host.clock, random_, workers_, 1};
   environment.halt = [this](const std::string& why) { halts_.push_back(why); };
   environment.transport = [&host](size_t) -> replication::Transport& { return host.network; };
   auto opened = Node::open(std::move(environment), std::move(*made), "sim");
@@ -115,6 +140,7 @@ void SimCluster::start(size_t index) {
 void SimCluster::crash(size_t index, bool power) {
   Host& host = *hosts_[index];
   ++host.life;
+  host.asleep_until_ms = 0;
   host.node.reset();
   host.open.clear();
   if (power) {
@@ -123,6 +149,28 @@ void SimCluster::crash(size_t index, bool power) {
   for (auto& reset : std::exchange(host.connections, {})) {
     after(1, std::move(reset));
   }
+}
+
+void SimCluster::pause(size_t index, int64_t ms) {
+  hosts_[index]->asleep_until_ms = clock_.monotonic_ms() + ms;
+}
+
+void SimCluster::jump(size_t index, int64_t ahead_ms) { hosts_[index]->clock.jump(ahead_ms); }
+
+void SimCluster::wipe(size_t index) {
+  if (is_up(index)) {
+    crash(index, false);
+  }
+  hosts_[index]->disk = storage::SimDisk(random_.next());
+}
+
+void SimCluster::when_awake(int64_t node, std::function<void()> work) {
+  const int64_t until = node == kClient ? 0 : hosts_[static_cast<size_t>(node)]->asleep_until_ms;
+  if (clock_.monotonic_ms() >= until) {
+    return work();
+  }
+  after(until - clock_.monotonic_ms(),
+        [this, node, work = std::move(work)] { when_awake(node, work); });
 }
 
 void SimCluster::heal() {
@@ -143,12 +191,18 @@ void SimCluster::deliver(int64_t from, const Address& to, Call given) {
   const uint64_t born = from == kClient ? 0 : hosts_[static_cast<size_t>(from)]->life;
   const auto finished = std::make_shared<bool>(false);
   const auto finish = [this, call, finished, from, born](Result<CallAnswer> answer) {
-    const bool is_there = from == kClient || (hosts_[static_cast<size_t>(from)]->life == born &&
-                                              hosts_[static_cast<size_t>(from)]->node != nullptr);
-    if (is_there && !std::exchange(*finished, true)) {
-      note(answer ? answer->body.size() : 7);
-      call->done(std::move(answer));
+    if (std::exchange(*finished, true)) {
+      return;
     }
+    const auto shared = std::make_shared<Result<CallAnswer>>(std::move(answer));
+    when_awake(from, [this, call, from, born, shared] {
+      const bool is_there = from == kClient || (hosts_[static_cast<size_t>(from)]->life == born &&
+                                                hosts_[static_cast<size_t>(from)]->node != nullptr);
+      if (is_there) {
+        note(*shared ? (*shared)->body.size() : 7);
+        call->done(std::move(*shared));
+      }
+    });
   };
   after(call->timeout_ms, [finish] { finish(fail(ErrorCode::kRequestTimedOut, "too late")); });
   Host& host = *hosts_.at((to.port - 1000u) / 2);
@@ -160,8 +214,8 @@ void SimCluster::deliver(int64_t from, const Address& to, Call given) {
   const int16_t version =
       std::min(call->version_max, protocol::find_api(call->api_key)->version_max);
   const Bytes frame = request_frame(call->api_key, version, 1, call->encode).flatten();
-  after(delay(), [this, call, finish, &host, from, target, version,
-                  at_controller = to.port % 2 == 1, body = frame.slice(4, frame.size() - 4)] {
+  const auto arrive = [this, call, finish, &host, from, target, version,
+                       at_controller = to.port % 2 == 1, body = frame.slice(4, frame.size() - 4)] {
     note(static_cast<uint64_t>(call->api_key) + body.size());
     const auto refused = [finish] { finish(fail(ErrorCode::kNetworkException, "refused")); };
     if (host.node == nullptr) {
@@ -185,7 +239,8 @@ void SimCluster::deliver(int64_t from, const Address& to, Call given) {
               after(delay(), [finish, shared] { finish(std::move(*shared)); });
             }
           });
-  });
+  };
+  after(delay(), [this, target, arrive] { when_awake(target, arrive); });
 }
 
 namespace {
@@ -275,7 +330,8 @@ void SimCluster::step(int64_t until_ms) {
   }
   for (const auto& host : hosts_) {
     if (host->node != nullptr) {
-      next = std::min(next, host->node->shard(0).timers().next_deadline().value_or(next));
+      const auto due = host->node->shard(0).timers().next_deadline();
+      next = std::min(next, due ? std::max(*due, host->asleep_until_ms) : next);
     }
   }
   clock_.advance(std::max<int64_t>(0, next - clock_.monotonic_ms()));
@@ -286,7 +342,7 @@ void SimCluster::step(int64_t until_ms) {
     work();
   }
   for (const auto& host : hosts_) {
-    if (host->node != nullptr) {
+    if (host->node != nullptr && now >= host->asleep_until_ms) {
       host->node->shard(0).timers().run_due(now);
     }
   }

@@ -1,6 +1,7 @@
 #pragma once
 // A whole cluster in one thread from one seed: real nodes, with simulated disks, clock and network.
-// Messages are late, get lost and find links cut one-way; nodes die, with or without their power.
+// Messages are late, get lost and find links cut one-way; nodes die, with or without their power,
+// stand still for a while, lose their disks, and have clocks that jump.
 // The same seed gives the same trace.
 #include <map>
 #include <memory>
@@ -39,6 +40,12 @@ class SimCluster {
   void start(size_t node);
   // The process dies; with `power` its disk loses what was not synced.
   void crash(size_t node, bool power);
+  // The process stands still, as after a SIGSTOP, and goes on with what has come meanwhile.
+  void pause(size_t node, int64_t ms);
+  // Its wall clock jumps: it is ahead of the true time by so much from then on.
+  void jump(size_t node, int64_t ahead_ms);
+  // The process dies and its disk is replaced by an empty one.
+  void wipe(size_t node);
   // Nothing gets from one node to the other any more.
   void cut(size_t from, size_t to) { cut_.insert({from, to}); }
   void set_loss(uint64_t percent) { loss_percent_ = percent; }
@@ -73,6 +80,8 @@ class SimCluster {
   bool passes(int64_t from, int64_t to);
   int64_t delay() { return 1 + static_cast<int64_t>(random_.next() % 4); }
   void note(uint64_t what);
+  // Does `work` once the node stands still no longer.
+  void when_awake(int64_t node, std::function<void()> work);
 
   SimOptions options_;
   storage::SimClock clock_;

@@ -13,75 +13,163 @@ namespace {
 struct Outcome {
   std::string wrong;
   size_t acknowledged = 0;
+  size_t read = 0;
+  size_t commits = 0;
   uint64_t trace = 0;
 };
 
-// One life of a cluster: a load, and what may happen to nodes, links and disks.
+// One life of a cluster: a load, and what may happen to nodes, links, disks and clocks.
+class Life {
+ public:
+  explicit Life(uint64_t seed)
+      : power_(seed % 2 == 0),
+        cluster_({.nodes = 3 + seed % 3, .seed = seed, .config = config()}),
+        chance_(seed + 77),
+        load_(cluster_, "t", 3),
+        readers_(cluster_, "t", 3) {}
+
+  Outcome live(int64_t trouble_ms) {
+    for (int i = 0; i < 600 && !load_.create(); ++i) {
+      cluster_.run(50);
+    }
+    load_.start();
+    readers_.start(load_.topic_id());
+    const int64_t end = cluster_.now_ms() + trouble_ms;
+    while (cluster_.now_ms() < end) {
+      cluster_.run(static_cast<int64_t>(chance_.next() % 400) + 1);
+      load_.watch();
+      trouble();
+    }
+    restore();
+    load_.stop();
+    readers_.stop();
+    for (int i = 0; i < 240 && !(load_.is_idle() && readers_.is_idle()); ++i) {
+      cluster_.run(500);
+    }
+    Outcome outcome;
+    outcome.wrong = load_.is_idle() ? "" : "not everything was acknowledged after all had healed";
+    cluster_.run(40'000);  // a request whose answer was lost is given up after 30 s
+    if (outcome.wrong.empty()) {
+      outcome.wrong = check();
+    }
+    if (!cluster_.halts().empty()) {
+      outcome.wrong = "a node halted: " + cluster_.halts().front();
+    }
+    if (!outcome.wrong.empty()) {
+      outcome.wrong += load_.describe();
+    }
+    outcome.acknowledged = load_.acknowledged();
+    outcome.read = readers_.records_read();
+    outcome.commits = readers_.commits();
+    outcome.trace = cluster_.trace();
+    return outcome;
+  }
+
+ private:
+  // With a sync before each acknowledgement a power cut loses nothing; without, only processes die.
+  broker::ConfigMap config() const {
+    broker::ConfigMap config = {{"min.insync.replicas", "2"},
+                                {"replica.lag.time.max.ms", "3000"},
+                                {"offsets.topic.num.partitions", "1"},
+                                {"offsets.topic.replication.factor", "3"},
+                                {"leader.imbalance.check.interval.seconds", "5"}};
+    if (power_) {
+      config["log.flush.interval.messages"] = "1";
+    }
+    return config;
+  }
+
+  void trouble() {
+    const size_t node = chance_.next() % cluster_.size();
+    const size_t other = chance_.next() % cluster_.size();
+    switch (chance_.next() % 20) {
+      case 0:
+      case 1:
+        if (cluster_.is_up(node)) {
+          cluster_.crash(node, power_ && chance_.next() % 2 == 0);
+        }
+        break;
+      case 2: cluster_.cut(node, other); break;
+      case 3: cluster_.set_loss(chance_.next() % 3 * 5); break;
+      case 4:
+      case 5: cluster_.heal(); break;
+      case 6: cluster_.pause(node, static_cast<int64_t>(chance_.next() % 4'000)); break;
+      case 7:
+        cluster_.jump(node, static_cast<int64_t>(chance_.next() % 3'600'000) - 1'800'000);
+        break;
+      case 8:
+      case 9: load_.reassign(); break;
+      case 10: load_.elect(); break;
+      case 11:
+        if (chance_.next() % 8 == 0) {
+          replace_disk(node);
+        }
+        break;
+      default:
+        if (!cluster_.is_up(node)) {
+          cluster_.start(node);
+        }
+    }
+  }
+
+  void restore() {
+    cluster_.heal();
+    for (size_t i = 0; i < cluster_.size(); ++i) {
+      if (!cluster_.is_up(i)) {
+        cluster_.start(i);
+      }
+    }
+  }
+  bool become_whole() {
+    restore();
+    for (int i = 0; i < 200 && !load_.is_whole(); ++i) {
+      cluster_.run(200);
+    }
+    return load_.is_whole();
+  }
+
+  // What a disk held is safe on the others only while they are all in sync, and nothing else may
+  // happen before it is there again.
+  void replace_disk(size_t node) {
+    if (!become_whole()) {
+      return;
+    }
+    cluster_.run(3'000);
+    if (!load_.is_whole()) {
+      return;
+    }
+    cluster_.wipe(node);
+    cluster_.start(node);
+    cluster_.run(3'000);
+    wiped_in_vain_ = wiped_in_vain_ || !become_whole();
+  }
+
+  std::string check() {
+    if (wiped_in_vain_ || !become_whole()) {
+      return "a replica does not come back into its ISR";
+    }
+    std::optional<std::string> told;
+    readers_.check_commits([&told](std::string wrong) { told = std::move(wrong); });
+    for (int i = 0; i < 500 && !told; ++i) {
+      cluster_.run(200);
+    }
+    return !told            ? "nobody tells the committed offsets"
+           : !told->empty() ? *told
+                            : load_.check(readers_);
+  }
+
+  bool power_;
+  SimCluster cluster_;
+  storage::SimRandom chance_;
+  Workload load_;
+  Readers readers_;
+  bool wiped_in_vain_ = false;
+};
+
 Outcome live(uint64_t seed, int64_t trouble_ms) {
   spdlog::set_level(std::getenv("KLAMM_SIM_LOG") != nullptr ? spdlog::level::debug
                                                             : spdlog::level::off);
-  // With a sync before each acknowledgement a power cut loses nothing; without, only processes die.
-  const bool power = seed % 2 == 0;
-  broker::ConfigMap config = {{"min.insync.replicas", "2"},
-                              {"replica.lag.time.max.ms", "3000"},
-                              {"leader.imbalance.check.interval.seconds", "5"}};
-  if (power) {
-    config["log.flush.interval.messages"] = "1";
-  }
-  SimCluster cluster({.nodes = 3, .seed = seed, .config = config});
-  storage::SimRandom chance(seed + 77);
-  Workload load(cluster, "t", 3);
-  for (int i = 0; i < 600 && !load.create(); ++i) {
-    cluster.run(50);
-  }
-  load.start();
-  const int64_t end = cluster.now_ms() + trouble_ms;
-  while (cluster.now_ms() < end) {
-    cluster.run(static_cast<int64_t>(chance.next() % 400) + 1);
-    const size_t node = chance.next() % cluster.size();
-    const size_t other = chance.next() % cluster.size();
-    switch (chance.next() % 12) {
-      case 0:
-      case 1:
-        if (cluster.is_up(node)) {
-          cluster.crash(node, power && chance.next() % 2 == 0);
-        }
-        break;
-      case 2: cluster.cut(node, other); break;
-      case 3: cluster.set_loss(chance.next() % 3 * 5); break;
-      case 4:
-      case 5: cluster.heal(); break;
-      default:
-        if (!cluster.is_up(node)) {
-          cluster.start(node);
-        }
-    }
-  }
-  cluster.heal();
-  for (size_t i = 0; i < cluster.size(); ++i) {
-    if (!cluster.is_up(i)) {
-      cluster.start(i);
-    }
-  }
-  load.stop();
-  for (int i = 0; i < 240 && !load.is_idle(); ++i) {
-    cluster.run(500);
-  }
-  Outcome outcome;
-  outcome.wrong = load.is_idle() ? "" : "not everything was acknowledged after all had healed";
-  cluster.run(40'000);  // a request whose answer was lost is given up after 30 s
-  if (outcome.wrong.empty()) {
-    outcome.wrong = load.check();
-  }
-  if (!cluster.halts().empty()) {
-    outcome.wrong = "a node halted: " + cluster.halts().front();
-  }
-  if (!outcome.wrong.empty()) {
-    outcome.wrong += load.describe();
-  }
-  outcome.acknowledged = load.acknowledged();
-  outcome.trace = cluster.trace();
-  return outcome;
+  return Life(seed).live(trouble_ms);
 }
 
 }  // namespace
@@ -101,13 +189,19 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
     first = text.starts_with('=') ? last : 1;
   }
   size_t acknowledged = 0;
+  size_t read = 0;
+  size_t commits = 0;
   for (uint64_t seed = first; seed <= last; ++seed) {
     const Outcome outcome = live(seed, 20'000);
     INFO("seed " << seed << ": " << outcome.wrong);
     CHECK(outcome.wrong.empty());
     acknowledged += outcome.acknowledged;
+    read += outcome.read;
+    commits += outcome.commits;
   }
   CHECK(acknowledged > 100 * (last - first + 1));
+  CHECK(read > 50 * (last - first + 1));
+  CHECK(commits > 10 * (last - first + 1));
 }
 
 TEST_CASE("the same seed gives the same trace") {

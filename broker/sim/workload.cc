@@ -2,13 +2,18 @@
 
 #include <algorithm>
 
+#include "protocol/generated/alter_partition_reassignments_request.h"
+#include "protocol/generated/alter_partition_reassignments_response.h"
 #include "protocol/generated/create_topics_request.h"
 #include "protocol/generated/create_topics_response.h"
+#include "protocol/generated/elect_leaders_request.h"
+#include "protocol/generated/elect_leaders_response.h"
 #include "protocol/generated/init_producer_id_request.h"
 #include "protocol/generated/init_producer_id_response.h"
 #include "protocol/generated/produce_request.h"
 #include "protocol/generated/produce_response.h"
 #include "protocol/records/builder.h"
+#include "replication/metadata/replica_list.h"
 
 namespace klamm::broker::sim {
 
@@ -55,6 +60,69 @@ void Workload::start() {
   for (Producer& producer : producers_) {
     go_on(producer);
   }
+}
+
+void Workload::reassign() {
+  std::vector<int32_t> brokers;
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    brokers.insert(brokers.begin() + static_cast<int64_t>(cluster_.random().next() % (i + 1)),
+                   static_cast<int32_t>(i + 1));
+  }
+  brokers.resize(3);
+  AlterPartitionReassignmentsRequest request;
+  const auto index = static_cast<int32_t>(cluster_.random().next() % producers_.size());
+  request.topics = {{.name = topic_, .partitions = {{.partition_index = index}}}};
+  request.topics[0].partitions[0].replicas = brokers;
+  cluster_.ask<AlterPartitionReassignmentsResponse>(
+      cluster_.random().next() % cluster_.size(), std::move(request), kTimeoutMs,
+      [](const Result<AlterPartitionReassignmentsResponse>&) {});
+}
+
+void Workload::elect() {
+  ElectLeadersRequest request;
+  request.topic_partitions.reset();
+  cluster_.ask<ElectLeadersResponse>(cluster_.random().next() % cluster_.size(), std::move(request),
+                                     kTimeoutMs, [](const Result<ElectLeadersResponse>&) {});
+}
+
+void Workload::watch() {
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    for (const Producer& producer : producers_) {
+      const auto* const replica =
+          cluster_.is_up(i)
+              ? cluster_.node(i)->shard(0).replicas().find_open(topic_id_, producer.partition)
+              : nullptr;
+      if (replica == nullptr || !replica->is_leader()) {
+        continue;
+      }
+      const int64_t now = replica->high_watermark();
+      const auto [reign, fresh] =
+          reigns_.try_emplace({producer.partition, replica->leader_epoch()}, Reign{i, now});
+      const std::string where = "partition " + std::to_string(producer.partition) + ", epoch " +
+                                std::to_string(replica->leader_epoch()) + ": ";
+      if (reign->second.node != i) {
+        wrong_ = where + "two leaders";
+      } else if (now < reign->second.high_watermark) {
+        wrong_ = where + "the high watermark went back";
+      }
+      reign->second.high_watermark = now;
+    }
+  }
+}
+
+bool Workload::is_whole() {
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    for (const Producer& producer : producers_) {
+      const auto* const partition =
+          cluster_.is_up(i) ? cluster_.node(i)->image()->partition(topic_, producer.partition)
+                            : nullptr;
+      if (partition == nullptr || partition->isr.size() != partition->replicas.size() ||
+          !partition->adding.empty() || !partition->removing.empty()) {
+        return false;
+      }
+    }
+  }
+  return true;
 }
 
 bool Workload::is_idle() const {
@@ -165,13 +233,16 @@ Result<std::map<int64_t, std::string>> Workload::read(Node& node, int32_t partit
   return values;
 }
 
-std::string Workload::check_partition(const Producer& producer) {
+std::string Workload::check_partition(const Producer& producer, const Readers& readers) {
   const std::string where = "partition " + std::to_string(producer.partition) + ": ";
   std::optional<std::map<int64_t, std::string>> first;
   for (size_t i = 0; i < cluster_.size(); ++i) {
     const auto* const image = cluster_.node(i)->image()->partition(topic_, producer.partition);
     if (image == nullptr || image->leader < 1) {
       return where + "has no leader";
+    }
+    if (!replication::contains(image->replicas, static_cast<int32_t>(i + 1))) {
+      continue;
     }
     const auto leader = cluster_.node(static_cast<size_t>(image->leader - 1))
                             ->shard(0)
@@ -185,10 +256,17 @@ std::string Workload::check_partition(const Producer& producer) {
       return where + values.error().why;
     }
     if (first && *first != *values) {
-      return where + "node " + std::to_string(i + 1) + " has other records than node 1 (" +
+      return where + "node " + std::to_string(i + 1) + " has other records than those before (" +
              std::to_string(values->size()) + " and " + std::to_string(first->size()) + ")";
     }
     first = *values;
+  }
+  for (const auto& [offset, value] : readers.seen(producer.partition)) {
+    const auto found = first->find(offset);
+    if (found == first->end() || found->second != value) {
+      return where + "a consumer has read " + value + " at offset " + std::to_string(offset) +
+             ", which is not there";
+    }
   }
   std::set<std::string> seen;
   for (const auto& [offset, value] : *first) {
@@ -244,9 +322,14 @@ std::string Workload::describe() {
   return text;
 }
 
-std::string Workload::check() {
+std::string Workload::check(const Readers& readers) {
+  for (const std::string& wrong : {wrong_, readers.wrong()}) {
+    if (!wrong.empty()) {
+      return wrong;
+    }
+  }
   for (const Producer& producer : producers_) {
-    if (auto wrong = check_partition(producer); !wrong.empty()) {
+    if (auto wrong = check_partition(producer, readers); !wrong.empty()) {
       return wrong;
     }
   }

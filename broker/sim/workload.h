@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/sim/readers.h"
 #include "broker/sim/sim_cluster.h"
 
 namespace klamm::broker::sim {
@@ -19,11 +20,21 @@ class Workload {
   // Begins to produce, to end of its own when `stop` was called and all is acknowledged.
   void start();
   void stop() { stopping_ = true; }
+  const protocol::Uuid& topic_id() const { return topic_id_; }
+  // Has the controller move a partition to some three brokers, or elect first replicas.
+  void reassign();
+  void elect();
+  // To be called again and again: two leaders in one epoch, or a leader's high watermark that has
+  // gone back.
+  void watch();
+  // Every partition is in sync on all its replicas, and no move is under way.
+  bool is_whole();
   bool is_idle() const;
   size_t acknowledged() const;
   // What is wrong, empty when nothing is: an acknowledged record is lost or moved, one is there
-  // twice, or replicas differ. For a cluster that has healed and is idle.
-  std::string check();
+  // twice, replicas differ, or consumers have read something else. For a cluster that has healed
+  // and is idle.
+  std::string check(const Readers& readers);
   // How each node sees the partitions, for whoever looks for a fault.
   std::string describe();
 
@@ -43,7 +54,7 @@ class Workload {
   void on_produced(Producer& producer, int64_t offset, ErrorCode code);
   void again(Producer& producer);
   size_t broker_for(Producer& producer);
-  std::string check_partition(const Producer& producer);
+  std::string check_partition(const Producer& producer, const Readers& readers);
   // The values in a replica's log, by offset.
   Result<std::map<int64_t, std::string>> read(Node& node, int32_t partition, int64_t end);
 
@@ -54,6 +65,12 @@ class Workload {
   bool creating_ = false;
   bool stopping_ = false;
   std::vector<Producer> producers_;
+  struct Reign {
+    size_t node;
+    int64_t high_watermark;
+  };
+  std::map<std::pair<int32_t, int32_t>, Reign> reigns_;  // by partition and epoch
+  std::string wrong_;
 };
 
 }  // namespace klamm::broker::sim

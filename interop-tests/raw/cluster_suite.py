@@ -2,12 +2,12 @@
 import os
 import pathlib
 import signal
-import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from cluster import Cluster, Load, admin, create_topic, partitions_of  # noqa: E402
+from stock_tools import said  # noqa: E402
 from tap import equal, eventually, main, name, test  # noqa: E402
 
 KIND = os.environ["AGAINST"]
@@ -123,12 +123,9 @@ def any_broker_hands_requests_on_to_the_controller():
 
 @test
 def the_stock_tool_describes_the_quorum():
-    libs = os.environ["KLAMM_LIBS"]
     with Cluster([KIND] * 3) as cluster:
         def describe(what):
-            return subprocess.run(["java", "-cp", f"{libs.replace('/libs', '/tools-libs')}/*:{libs}/*",
-                                   "org.apache.kafka.tools.MetadataQuorumCommand", "--bootstrap-server", cluster.bootstrap,
-                                   "describe", what], check=True, capture_output=True, text=True, timeout=120).stdout
+            return said("org.apache.kafka.tools.MetadataQuorumCommand", "--bootstrap-server", cluster.bootstrap, "describe", what)
         status = describe("--status")
         assert "LeaderId:" in status and "CurrentVoters:" in status, status
         rows = [line.split() for line in describe("--replication").splitlines()[1:]]

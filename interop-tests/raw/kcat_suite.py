@@ -1,11 +1,11 @@
 """kcat (Debian's librdkafka): a text file of over 100,000 lines through a 6-partition topic and back, over a kill."""
-import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from stock_tools import said  # noqa: E402
 from tap import BOOTSTRAP, ctl, equal, main, name, test  # noqa: E402
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -17,10 +17,7 @@ def kcat(*args, **options):
 
 
 def create(topic, partitions):
-    libs = os.environ["KLAMM_LIBS"]
-    tools = libs.replace("/libs", "/tools-libs")
-    subprocess.run(["java", "-cp", f"{tools}/*:{libs}/*", "org.apache.kafka.tools.TopicCommand", "--bootstrap-server", BOOTSTRAP,
-                    "--create", "--topic", topic, "--partitions", str(partitions)], check=True, capture_output=True, timeout=120)
+    said("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", BOOTSTRAP, "--create", "--topic", topic, "--partitions", partitions)
 
 
 @test

@@ -5,8 +5,8 @@ import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-import broker as broker_module  # noqa: E402
 from broker import Broker  # noqa: E402
+from stock_tools import tool  # noqa: E402
 from tap import equal, eventually, main, test  # noqa: E402
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -53,11 +53,6 @@ def kafkas_directory_under_klamm_and_back():
 @test
 def also_after_a_kill_of_either():
     turns("klamm", "kafka", "kill")
-
-
-def tool(main_class, *args):
-    libs = broker_module.LIBS
-    return subprocess.run(["java", "-cp", f"{libs.parent}/tools-libs/*:{libs}/*:{libs.parent}/classes", main_class, *args], capture_output=True, text=True, timeout=120)
 
 
 def dump(files, *decoder):

@@ -24,8 +24,7 @@ std::vector<AlterPartitionRequest::BrokerState> wanted_isr(const Asked& asked, i
 
 bool is_eligible(const MetadataImage& image, const AlterPartitionRequest::BrokerState& member) {
   const auto broker = image.brokers.find(member.broker_id);
-  return broker != image.brokers.end() && !broker->second.fenced &&
-         !broker->second.in_controlled_shutdown &&
+  return broker != image.brokers.end() && is_active(broker->second) &&
          (member.broker_epoch == -1 || member.broker_epoch == broker->second.epoch);
 }
 
@@ -93,14 +92,20 @@ AlteredPartitions alter_partitions(const MetadataImage& image, const AlterPartit
         isr.push_back(member.broker_id);
       }
       PartitionChange change(image, *known, asked.partition_index);
-      change.set_isr(isr);
+      change.set_isr(std::move(isr));
       if (asked.leader_recovery_state == 0) {
         change.set_recovered();
       }
       auto record = change.build();
+      if (change.leader() != request.broker_id) {
+        // The ISR completed a reassignment that leaves the asker out.
+        result.error_code = ErrorCode::kNewLeaderElected;
+        altered.records.push_back(std::move(*record));
+        continue;
+      }
       result.leader_id = partition.leader;
-      result.leader_epoch = partition.leader_epoch;
-      result.isr = isr;
+      result.leader_epoch = partition.leader_epoch + (change.begins_epoch() ? 1 : 0);
+      result.isr = change.isr();
       result.leader_recovery_state = asked.leader_recovery_state;
       result.partition_epoch = partition.partition_epoch + (record ? 1 : 0);
       if (record) {

@@ -5,6 +5,7 @@
 #include "protocol/generated/broker_registration_change_record.h"
 #include "protocol/generated/register_broker_record.h"
 #include "protocol/generated/register_controller_record.h"
+#include "protocol/generated/unregister_broker_record.h"
 #include "replication/controller/directories.h"
 
 namespace klamm::replication {
@@ -144,6 +145,21 @@ std::vector<Bytes> Brokers::fence(const MetadataImage& image, int32_t broker) {
   auto records = change(image, broker, kFence, 0);
   auto moved = without_broker(image, broker, changes);
   records.insert(records.end(), moved.begin(), moved.end());
+  return records;
+}
+
+Result<std::vector<Bytes>> Brokers::unregister(const MetadataImage& image, int32_t broker) {
+  const auto known = image.brokers.find(broker);
+  if (known == image.brokers.end()) {
+    return fail(ErrorCode::kBrokerIdNotRegistered,
+                "Broker ID " + std::to_string(broker) + " is not currently registered");
+  }
+  auto records = without_broker(image, broker, {.gone = {broker}});
+  UnregisterBrokerRecord record;
+  record.broker_id = broker;
+  record.broker_epoch = known->second.epoch;
+  records.push_back(to_record(record, 0));
+  sessions_.erase(broker);
   return records;
 }
 

@@ -47,6 +47,8 @@ class Brokers {
   std::optional<int32_t> expired(const MetadataImage& image, int64_t now_ms) const;
   int64_t next_expiry_ms(const MetadataImage& image) const;
   std::vector<Bytes> fence(const MetadataImage& image, int32_t broker);
+  // Forgets a broker, whose replicas stay assigned. BROKER_ID_NOT_REGISTERED.
+  Result<std::vector<Bytes>> unregister(const MetadataImage& image, int32_t broker);
 
  private:
   struct Session {

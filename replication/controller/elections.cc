@@ -5,21 +5,13 @@
 
 #include "protocol/generated/partition_change_record.h"
 #include "replication/controller/directories.h"
+#include "replication/metadata/replica_list.h"
 
 namespace klamm::replication {
 namespace {
 
 constexpr int8_t kRecovered = 0;
 constexpr int8_t kRecovering = 1;
-
-bool contains(const std::vector<int32_t>& list, int32_t id) {
-  return std::find(list.begin(), list.end(), id) != list.end();
-}
-
-std::vector<int32_t> without(std::vector<int32_t> list, int32_t id) {
-  std::erase(list, id);
-  return list;
-}
 
 const std::string* config_of(const MetadataImage& image, const std::string& topic,
                              const std::string& name) {
@@ -43,6 +35,11 @@ int32_t min_isr_of(const MetadataImage& image, const std::string& topic) {
   return value;
 }
 
+bool allows_unclean(const MetadataImage& image, const std::string& topic) {
+  const std::string* const value = config_of(image, topic, "unclean.leader.election.enable");
+  return value != nullptr && *value == "true";
+}
+
 PartitionChange::PartitionChange(const MetadataImage& image, const TopicImage& topic, int32_t index,
                                  BrokerChanges brokers)
     : image_(image),
@@ -53,6 +50,10 @@ PartitionChange::PartitionChange(const MetadataImage& image, const TopicImage& t
       isr_(before_.isr),
       elr_(before_.elr),
       last_known_(before_.last_known_elr),
+      replicas_(before_.replicas),
+      adding_(before_.adding),
+      removing_(before_.removing),
+      directories_(before_.directories),
       recovery_(before_.recovery_state) {
   const auto feature = image.features.find("eligible.leader.replicas.version");
   elr_enabled_ = feature != image.features.end() && feature->second > 0;
@@ -65,20 +66,64 @@ bool PartitionChange::is_eligible(int32_t id) const {
        (broker->second.fenced || broker->second.in_controlled_shutdown))) {
     return false;
   }
-  const auto replica = std::find(before_.replicas.begin(), before_.replicas.end(), id);
-  const auto place = static_cast<size_t>(replica - before_.replicas.begin());
-  const auto& directories = directories_ ? *directories_ : before_.directories;
-  if (place >= directories.size() || !is_directory(directories[place])) {
+  const auto place =
+      static_cast<size_t>(std::find(replicas_.begin(), replicas_.end(), id) - replicas_.begin());
+  if (place >= directories_.size() || !is_directory(directories_[place])) {
     return true;
   }
   const auto& online = broker->second.directories;
-  return !brokers_.offline.contains(directories[place]) &&
+  return !brokers_.offline.contains(directories_[place]) &&
          (online.empty() ||
-          std::find(online.begin(), online.end(), directories[place]) != online.end());
+          std::find(online.begin(), online.end(), directories_[place]) != online.end());
 }
 
 bool PartitionChange::may_lead(int32_t id) const {
   return is_eligible(id) && (contains(isr_, id) || (elr_enabled_ && contains(elr_, id)));
+}
+
+size_t PartitionChange::min_isr() const {
+  return std::min(static_cast<size_t>(std::max(min_isr_of(image_, topic_.name), 1)),
+                  replicas_.size());
+}
+
+void PartitionChange::reassign(std::vector<int32_t> replicas, std::vector<int32_t> adding,
+                               std::vector<int32_t> removing,
+                               const std::function<Uuid(int32_t)>& directory) {
+  std::vector<Uuid> directories;
+  for (const int32_t id : replicas) {
+    const auto place =
+        static_cast<size_t>(std::find(replicas_.begin(), replicas_.end(), id) - replicas_.begin());
+    directories.push_back(place < directories_.size() ? directories_[place] : directory(id));
+  }
+  replicas_ = std::move(replicas);
+  directories_ = std::move(directories);
+  adding_ = std::move(adding);
+  removing_ = std::move(removing);
+}
+
+// Not before the new replicas are in sync, nor while a smaller set would leave fewer in sync.
+void PartitionChange::complete_reassignment() {
+  if (adding_.empty() && removing_.empty()) {
+    return;
+  }
+  std::vector<int32_t> isr = without(isr_, removing_);
+  std::vector<int32_t> replicas;
+  std::vector<Uuid> directories;
+  for (size_t i = 0; i < replicas_.size(); ++i) {
+    if (!contains(removing_, replicas_[i])) {
+      replicas.push_back(replicas_[i]);
+      directories.push_back(i < directories_.size() ? directories_[i] : Uuid());
+    }
+  }
+  if (isr.empty() || replicas.empty() || !contains_all(isr, adding_) ||
+      (adding_.size() < removing_.size() && !contains_all(isr, replicas))) {
+    return;
+  }
+  isr_ = std::move(isr);
+  replicas_ = std::move(replicas);
+  directories_ = std::move(directories);
+  adding_.clear();
+  removing_.clear();
 }
 
 // Below the minimum, those who left the ISR with everything committed stay eligible (KIP-966).
@@ -86,7 +131,7 @@ void PartitionChange::move_to_elr() {
   if (!elr_enabled_) {
     return;
   }
-  if (isr_.size() >= static_cast<size_t>(min_isr_of(image_, topic_.name))) {
+  if (isr_.size() >= min_isr()) {
     elr_.clear();
     last_known_.clear();
     return;
@@ -99,20 +144,20 @@ void PartitionChange::move_to_elr() {
   last_known_.clear();
   for (const int32_t id : known) {
     const bool sound = candidates.contains(id) && !brokers_.lost.contains(id);
-    if (!contains(isr_, id)) {
+    if (!contains(isr_, id) && contains(replicas_, id)) {
       (sound ? elr_ : last_known_).push_back(id);
     }
   }
 }
 
 int32_t PartitionChange::elect(bool& from_last_known, bool& unclean) const {
-  if (preferred_ && may_lead(before_.replicas.front())) {
-    return before_.replicas.front();
+  if (preferred_ && may_lead(replicas_.front())) {
+    return replicas_.front();
   }
   if (may_lead(before_.leader)) {
     return before_.leader;
   }
-  for (const int32_t id : before_.replicas) {
+  for (const int32_t id : replicas_) {
     if (may_lead(id)) {
       return id;
     }
@@ -122,10 +167,8 @@ int32_t PartitionChange::elect(bool& from_last_known, bool& unclean) const {
     from_last_known = true;
     return last_known_.front();
   }
-  const std::string* const allowed =
-      config_of(image_, topic_.name, "unclean.leader.election.enable");
-  if (allowed != nullptr && *allowed == "true") {
-    for (const int32_t id : before_.replicas) {
+  if (unclean_ || allows_unclean(image_, topic_.name)) {
+    for (const int32_t id : replicas_) {
       if (is_eligible(id)) {
         unclean = true;
         return id;
@@ -136,19 +179,20 @@ int32_t PartitionChange::elect(bool& from_last_known, bool& unclean) const {
 }
 
 std::optional<Bytes> PartitionChange::build() {
+  complete_reassignment();
   if (isr_ != before_.isr || !brokers_.lost.empty()) {
     move_to_elr();
   }
   bool from_last_known = false;
   bool unclean = false;
-  const int32_t leader = elect(from_last_known, unclean);
-  if (leader >= 0 && !contains(isr_, leader)) {
-    isr_ = {leader};
-    elr_ = without(elr_, leader);
-    last_known_ = without(last_known_, leader);
+  leader_ = elect(from_last_known, unclean);
+  if (leader_ >= 0 && !contains(isr_, leader_)) {
+    isr_ = {leader_};
+    elr_ = without(elr_, leader_);
+    last_known_ = without(last_known_, leader_);
     recovery_ = unclean || from_last_known ? kRecovering : kRecovered;
     recovery_ = from_last_known ? kRecovered : recovery_;
-    if (elr_enabled_ && isr_.size() >= static_cast<size_t>(min_isr_of(image_, topic_.name))) {
+    if (elr_enabled_ && isr_.size() >= min_isr()) {
       elr_.clear();
       last_known_.clear();
     }
@@ -173,14 +217,17 @@ std::optional<Bytes> PartitionChange::build() {
   set(record.eligible_leader_replicas, elr_, before_.elr);
   set(record.last_known_elr, last_known_, before_.last_known_elr);
   set(record.leader_recovery_state, recovery_, before_.recovery_state);
-  if (directories_) {
-    set(record.directories, *directories_, before_.directories);
+  set(record.replicas, replicas_, before_.replicas);
+  set(record.adding_replicas, adding_, before_.adding);
+  set(record.removing_replicas, removing_, before_.removing);
+  set(record.directories, directories_, before_.directories);
+  // A replica that goes must not go on acknowledging in the old epoch.
+  begins_epoch_ = leader_ != before_.leader || !contains_all(replicas_, before_.replicas);
+  if (begins_epoch_) {
+    record.leader = leader_;
   }
-  if (leader != before_.leader) {
-    record.leader = leader;
-    changed = true;
-  }
-  return changed ? std::optional(to_record(record, kPartitionChangeVersion)) : std::nullopt;
+  return changed || begins_epoch_ ? std::optional(to_record(record, kPartitionChangeVersion))
+                                  : std::nullopt;
 }
 
 std::vector<Bytes> without_broker(const MetadataImage& image, int32_t broker,

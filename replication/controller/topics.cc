@@ -7,6 +7,7 @@
 #include "protocol/generated/partition_record.h"
 #include "protocol/generated/remove_topic_record.h"
 #include "protocol/generated/topic_record.h"
+#include "replication/controller/placement.h"
 #include "storage/log_dir.h"
 
 namespace klamm::replication {
@@ -15,29 +16,27 @@ namespace {
 constexpr size_t kNameMax = 249;
 constexpr int32_t kPartitionsPerRequestMax = 10'000;
 
-std::vector<int32_t> usable_brokers(const MetadataImage& image) {
-  std::vector<int32_t> ids;
-  for (const auto& [id, broker] : image.brokers) {
-    if (!broker.fenced) {
-      ids.push_back(id);
-    }
-  }
-  return ids;
-}
-
 std::string with_underscores(std::string name) {
   std::replace(name.begin(), name.end(), '.', '_');
   return name;
 }
 
-Bytes partition_record(const Uuid& topic, int32_t index, const std::vector<int32_t>& replicas,
-                       const TopicDefaults& defaults) {
+// In sync from the start is who is alive. INVALID_REPLICA_ASSIGNMENT when nobody is.
+Result<Bytes> partition_record(const MetadataImage& image, const Uuid& topic, int32_t index,
+                               const std::vector<int32_t>& replicas,
+                               const TopicDefaults& defaults) {
   protocol::PartitionRecord record;
   record.partition_id = index;
   record.topic_id = topic;
   record.replicas = replicas;
-  record.isr = replicas;
-  record.leader = replicas.front();
+  std::copy_if(replicas.begin(), replicas.end(), std::back_inserter(record.isr),
+               [&image](int32_t id) { return is_active(image.brokers.at(id)); });
+  if (record.isr.empty()) {
+    return fail(ErrorCode::kInvalidReplicaAssignment,
+                "All brokers specified in the manual partition assignment for partition " +
+                    std::to_string(index) + " are fenced or in controlled shutdown.");
+  }
+  record.leader = record.isr.front();
   record.leader_epoch = 0;
   record.partition_epoch = 0;
   for (const int32_t broker : replicas) {
@@ -46,36 +45,9 @@ Bytes partition_record(const Uuid& topic, int32_t index, const std::vector<int32
   return to_record(record, 2);
 }
 
-Result<> check_replicas(const MetadataImage& image, const std::vector<int32_t>& replicas) {
-  if (replicas.empty()) {
-    return fail(ErrorCode::kInvalidReplicaAssignment,
-                "The manual partition assignment includes an empty replica list.");
-  }
-  if (std::set<int32_t>(replicas.begin(), replicas.end()).size() != replicas.size()) {
-    return fail(ErrorCode::kInvalidReplicaAssignment,
-                "The manual partition assignment includes a broker more than once.");
-  }
-  for (const int32_t id : replicas) {
-    if (!image.brokers.contains(id)) {
-      return fail(ErrorCode::kInvalidReplicaAssignment,
-                  "The manual partition assignment includes broker " + std::to_string(id) +
-                      ", but no such broker is registered.");
-    }
-  }
-  return {};
-}
-
-// Replicas of partition `index`, round robin over the usable brokers.
-std::vector<int32_t> place(const std::vector<int32_t>& brokers, int32_t index, size_t factor) {
-  std::vector<int32_t> replicas;
-  for (size_t i = 0; i < factor; ++i) {
-    replicas.push_back(brokers[(static_cast<size_t>(index) + i) % brokers.size()]);
-  }
-  return replicas;
-}
-
 Result<std::vector<std::vector<int32_t>>> assign(const MetadataImage& image, const NewTopic& topic,
-                                                 const TopicDefaults& defaults) {
+                                                 const TopicDefaults& defaults,
+                                                 storage::Random& random) {
   std::vector<std::vector<int32_t>> replicas;
   if (!topic.assignments.empty()) {
     if (topic.replication_factor != -1 || topic.partitions != -1) {
@@ -104,24 +76,32 @@ Result<std::vector<std::vector<int32_t>>> assign(const MetadataImage& image, con
   const int32_t partitions = topic.partitions == -1 ? defaults.partitions : topic.partitions;
   const auto factor = static_cast<size_t>(
       topic.replication_factor == -1 ? defaults.replication_factor : topic.replication_factor);
-  const auto brokers = usable_brokers(image);
   if (partitions > kPartitionsPerRequestMax) {
     return fail(ErrorCode::kPolicyViolation, "Excessively large number of partitions per request.");
   }
-  if (factor > brokers.size()) {
-    return fail(ErrorCode::kInvalidReplicationFactor,
-                "Unable to replicate the partition " + std::to_string(factor) +
-                    " time(s): The target replication factor of " + std::to_string(factor) +
-                    " cannot be reached because only " + std::to_string(brokers.size()) +
-                    " broker(s) are registered.");
-  }
-  for (int32_t i = 0; i < partitions; ++i) {
-    replicas.push_back(place(brokers, i, factor));
-  }
-  return replicas;
+  return place_replicas(image, partitions, factor, random);
 }
 
 }  // namespace
+
+Result<> check_replicas(const MetadataImage& image, const std::vector<int32_t>& replicas) {
+  if (replicas.empty()) {
+    return fail(ErrorCode::kInvalidReplicaAssignment,
+                "The manual partition assignment includes an empty replica list.");
+  }
+  if (std::set<int32_t>(replicas.begin(), replicas.end()).size() != replicas.size()) {
+    return fail(ErrorCode::kInvalidReplicaAssignment,
+                "The manual partition assignment includes a broker more than once.");
+  }
+  for (const int32_t id : replicas) {
+    if (!image.brokers.contains(id)) {
+      return fail(ErrorCode::kInvalidReplicaAssignment,
+                  "The manual partition assignment includes broker " + std::to_string(id) +
+                      ", but no such broker is registered.");
+    }
+  }
+  return {};
+}
 
 Result<> check_topic_name(const std::string& name) {
   const auto invalid = [](const std::string& why) {
@@ -164,7 +144,7 @@ Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& top
       }
     }
   }
-  TRY(const auto replicas, assign(image, topic, defaults));
+  TRY(const auto replicas, assign(image, topic, defaults, random));
   TopicChange change;
   change.id = storage::new_uuid(random);
   change.partitions = static_cast<int32_t>(replicas.size());
@@ -182,8 +162,9 @@ Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& top
     change.records.push_back(to_record(config, 0));
   }
   for (int32_t i = 0; i < change.partitions; ++i) {
-    change.records.push_back(
-        partition_record(change.id, i, replicas[static_cast<size_t>(i)], defaults));
+    TRY(auto record,
+        partition_record(image, change.id, i, replicas[static_cast<size_t>(i)], defaults));
+    change.records.push_back(std::move(record));
   }
   return change;
 }
@@ -197,7 +178,7 @@ std::vector<Bytes> delete_topic(const TopicImage& topic) {
 Result<std::vector<Bytes>> grow_topic(
     const MetadataImage& image, const TopicImage& topic, int32_t count,
     const std::optional<std::vector<std::vector<int32_t>>>& assignments,
-    const TopicDefaults& defaults) {
+    const TopicDefaults& defaults, storage::Random& random) {
   const auto current = static_cast<int32_t>(topic.partitions.size());
   if (count == current) {
     return fail(ErrorCode::kInvalidPartitions,
@@ -218,21 +199,21 @@ Result<std::vector<Bytes>> grow_topic(
                     " additional partition(s), but only " + std::to_string(assignments->size()) +
                     " assignment(s) were specified.");
   }
-  const auto brokers = usable_brokers(image);
-  if (brokers.size() < factor) {
-    return fail(ErrorCode::kInvalidReplicationFactor,
-                "Not enough brokers are registered for the topic's replication factor.");
+  auto placed = assignments ? Result<std::vector<std::vector<int32_t>>>(*assignments)
+                            : place_replicas(image, count - current, factor, random);
+  if (!placed) {
+    return std::unexpected(std::move(placed.error()));
   }
   std::vector<Bytes> records;
-  for (int32_t i = current; i < count; ++i) {
-    const auto replicas =
-        assignments ? (*assignments)[static_cast<size_t>(i - current)] : place(brokers, i, factor);
+  int32_t index = current;
+  for (const auto& replicas : *placed) {
     TRY_VOID(check_replicas(image, replicas));
     if (replicas.size() != factor) {
       return fail(ErrorCode::kInvalidReplicaAssignment,
                   "The manual partition assignment has another replication factor than the topic.");
     }
-    records.push_back(partition_record(topic.id, i, replicas, defaults));
+    TRY(auto record, partition_record(image, topic.id, index++, replicas, defaults));
+    records.push_back(std::move(record));
   }
   return records;
 }

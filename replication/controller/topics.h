@@ -40,6 +40,9 @@ struct TopicChange {
 // "." nor "..".
 Result<> check_topic_name(const std::string& name);
 
+// INVALID_REPLICA_ASSIGNMENT unless the list names registered brokers, each once.
+Result<> check_replicas(const MetadataImage& image, const std::vector<int32_t>& replicas);
+
 // Errors: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_PARTITIONS,
 // INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT, INVALID_REQUEST.
 Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& topic,
@@ -50,6 +53,6 @@ std::vector<Bytes> delete_topic(const TopicImage& topic);
 Result<std::vector<Bytes>> grow_topic(
     const MetadataImage& image, const TopicImage& topic, int32_t count,
     const std::optional<std::vector<std::vector<int32_t>>>& assignments,
-    const TopicDefaults& defaults);
+    const TopicDefaults& defaults, storage::Random& random);
 
 }  // namespace klamm::replication

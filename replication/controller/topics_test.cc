@@ -44,18 +44,32 @@ TEST_CASE("topic names are Kafka's") {
   }
 }
 
-TEST_CASE("a topic gets its partitions round robin on the brokers that are up") {
+TEST_CASE("a topic gets its partitions on the brokers that are up") {
   const auto image = with_topic({.name = "t", .partitions = 4, .replication_factor = 2});
-  CHECK(image.partition("t", 0)->replicas == std::vector<int32_t>{1, 2});
-  CHECK(image.partition("t", 1)->replicas == std::vector<int32_t>{2, 1});
-  CHECK(image.partition("t", 3)->leader == 2);
+  for (int32_t i = 0; i < 4; ++i) {
+    auto replicas = image.partition("t", i)->replicas;
+    CHECK(image.partition("t", i)->leader == replicas.front());
+    CHECK(image.partition("t", i)->isr == replicas);
+    std::sort(replicas.begin(), replicas.end());
+    CHECK(replicas == std::vector<int32_t>{1, 2});
+  }
+}
+
+TEST_CASE("a fenced broker may hold a replica, out of sync") {
+  const auto image = with_topic({.name = "t", .replication_factor = 3});
+  CHECK(image.partition("t", 0)->replicas.size() == 3);
+  CHECK(image.partition("t", 0)->isr.size() == 2);
+  const auto by_hand = with_topic({.name = "t", .assignments = {{0, {3, 2}}}});
+  CHECK(by_hand.partition("t", 0)->isr == std::vector<int32_t>{2});
+  CHECK(by_hand.partition("t", 0)->leader == 2);
 }
 
 TEST_CASE("impossible wishes get Kafka's error codes") {
   CHECK(create({.name = "t", .partitions = 0}) == ErrorCode::kInvalidPartitions);
   CHECK(create({.name = "t", .partitions = -5}) == ErrorCode::kInvalidPartitions);
   CHECK(create({.name = "t", .replication_factor = 0}) == ErrorCode::kInvalidReplicationFactor);
-  CHECK(create({.name = "t", .replication_factor = 3}) == ErrorCode::kInvalidReplicationFactor);
+  CHECK(create({.name = "t", .replication_factor = 4}) == ErrorCode::kInvalidReplicationFactor);
+  CHECK(create({.name = "t", .assignments = {{0, {3}}}}) == ErrorCode::kInvalidReplicaAssignment);
   CHECK(create({.name = "t", .partitions = 1, .assignments = {{0, {1}}}}) ==
         ErrorCode::kInvalidRequest);
   CHECK(create({.name = "t", .assignments = {{1, {1}}}}) == ErrorCode::kInvalidReplicaAssignment);
@@ -73,7 +87,8 @@ TEST_CASE("names that exist or differ only by dot and underscore are refused") {
 TEST_CASE("a topic grows but does not shrink") {
   const auto image = with_topic({.name = "t", .partitions = 2});
   const auto& topic = *image.topic("t");
-  CHECK(grow_topic(image, topic, 2, {}, {}).error().code == ErrorCode::kInvalidPartitions);
-  CHECK(grow_topic(image, topic, 1, {}, {}).error().code == ErrorCode::kInvalidPartitions);
-  CHECK(grow_topic(image, topic, 5, {}, {})->size() == 3);
+  storage::SimRandom random(1);
+  CHECK(grow_topic(image, topic, 2, {}, {}, random).error().code == ErrorCode::kInvalidPartitions);
+  CHECK(grow_topic(image, topic, 1, {}, {}, random).error().code == ErrorCode::kInvalidPartitions);
+  CHECK(grow_topic(image, topic, 5, {}, {}, random)->size() == 3);
 }

@@ -4,6 +4,7 @@
 #include <span>
 
 #include "protocol/base/bytes.h"
+#include "protocol/base/reader.h"
 #include "protocol/base/writer.h"
 #include "replication/metadata/image.h"
 
@@ -21,6 +22,26 @@ Bytes to_record(const R& record, int16_t version) {
   record.encode(out, version);
   CHECK_INVARIANT(out.refused() == nullptr);
   return out.flatten();
+}
+
+// Of a record that has been applied, and so is known to be sound: its version, and its fields.
+inline int16_t record_version(const Bytes& bytes, protocol::Reader* rest = nullptr) {
+  protocol::Reader in(bytes);
+  (void)in.uvarint();  // frame
+  (void)in.uvarint();  // type
+  const auto version = static_cast<int16_t>(in.uvarint());
+  if (rest != nullptr) {
+    *rest = in;
+  }
+  return version;
+}
+template <class R>
+R from_record(const Bytes& bytes) {
+  protocol::Reader in(bytes);
+  R record;
+  record.decode(in, record_version(bytes, &in));
+  CHECK_INVARIANT(in.ok());
+  return record;
 }
 
 class Delta {

@@ -69,6 +69,11 @@ struct BrokerImage {
   protocol::Bytes registration;   // the record as it stands in the log
 };
 
+// May be in sync and lead.
+inline bool is_active(const BrokerImage& broker) {
+  return !broker.fenced && !broker.in_controlled_shutdown;
+}
+
 struct ControllerImage {
   int32_t id = -1;
   Uuid incarnation;

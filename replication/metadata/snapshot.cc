@@ -18,13 +18,8 @@ constexpr const char* kMetadataVersion = "metadata.version";
 
 // The registration with what has changed since.
 Bytes registration_of(const BrokerImage& broker) {
-  Reader in(broker.registration);
-  (void)in.uvarint();  // frame
-  (void)in.uvarint();  // type
-  const auto version = static_cast<int16_t>(in.uvarint());
-  RegisterBrokerRecord record;
-  record.decode(in, version);
-  CHECK_INVARIANT(in.ok());
+  const int16_t version = record_version(broker.registration);
+  auto record = from_record<RegisterBrokerRecord>(broker.registration);
   record.fenced = broker.fenced;
   record.in_controlled_shutdown = broker.in_controlled_shutdown;
   if (version >= 3) {

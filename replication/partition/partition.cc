@@ -2,15 +2,9 @@
 
 #include <algorithm>
 
+#include "replication/metadata/replica_list.h"
+
 namespace klamm::replication {
-
-namespace {
-
-bool contains(const std::vector<int32_t>& list, int32_t id) {
-  return std::find(list.begin(), list.end(), id) != list.end();
-}
-
-}  // namespace
 
 Partition::Partition(storage::TopicPartition id, Uuid topic_id, std::unique_ptr<storage::Log> log,
                      storage::Background& background, PartitionOptions options)
@@ -126,11 +120,10 @@ void Partition::advance_high_watermark(int64_t now_ms) {
   int64_t common = safe_end();
   for (const auto& [id, follower] : followers_) {
     const bool in_isr = contains(isr_, id) || (proposed_ && contains(*proposed_, id));
-    const bool is_near = follower.end_offset >= high_watermark_ &&
-                         follower.end_offset >= epoch_start_ &&
-                         now_ms - follower.last_caught_up_ms <= options_.lag_time_max_ms &&
-                         follower.last_fetch_ms > 0 &&
-                         options_.is_eligible(id, follower.broker_epoch);
+    const bool is_near =
+        follower.end_offset >= high_watermark_ && follower.end_offset >= epoch_start_ &&
+        now_ms - follower.last_caught_up_ms <= options_.lag_time_max_ms &&
+        follower.last_fetch_ms > 0 && options_.is_eligible(id, follower.broker_epoch);
     if (in_isr || is_near) {
       common = std::min(common, follower.end_offset);
     }
@@ -198,8 +191,7 @@ ErrorCode Partition::note_fetch(int32_t broker, int64_t broker_epoch, int64_t of
 
 void Partition::expand_isr(int32_t broker) {
   const Follower& follower = followers_.at(broker);
-  if (!proposed_ && follower.end_offset >= high_watermark_ &&
-      follower.end_offset >= epoch_start_ &&
+  if (!proposed_ && follower.end_offset >= high_watermark_ && follower.end_offset >= epoch_start_ &&
       options_.is_eligible(broker, follower.broker_epoch)) {
     std::vector<int32_t> isr = isr_;
     isr.push_back(broker);
@@ -268,6 +260,7 @@ void Partition::on_proposed(ErrorCode code, int32_t leader_epoch, const std::vec
       proposed_.reset();  // surely not written
       break;
     case ErrorCode::kFencedLeaderEpoch:
+    case ErrorCode::kNewLeaderElected:
     case ErrorCode::kInvalidUpdateVersion:
     case ErrorCode::kInvalidRequest:
     case ErrorCode::kUnknownTopicId:

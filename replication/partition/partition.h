@@ -111,6 +111,11 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void on_proposed(ErrorCode code, int32_t leader_epoch, const std::vector<int32_t>& isr,
                    int32_t partition_epoch, int64_t now_ms);
   const std::vector<int32_t>& isr() const { return isr_; }
+  // Up to where a follower has fetched; -1 when that is not known.
+  int64_t end_of_follower(int32_t broker) const {
+    const auto found = followers_.find(broker);
+    return found == followers_.end() ? -1 : found->second.end_offset;
+  }
 
   // Follower. Takes over what the leader of `epoch` sent for the log's end.
   Result<> append_fetched(const protocol::Bytes& records, int64_t leader_high_watermark,

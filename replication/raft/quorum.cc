@@ -6,6 +6,7 @@
 #include "protocol/generated/config_record.h"
 #include "protocol/generated/end_transaction_record.h"
 #include "protocol/generated/feature_level_record.h"
+#include "protocol/generated/k_raft_version_record.h"
 #include "protocol/generated/snapshot_footer_record.h"
 #include "protocol/generated/snapshot_header_record.h"
 #include "replication/metadata/features.h"
@@ -48,6 +49,30 @@ std::vector<Bytes> bootstrap_records() {
   return records;
 }
 
+// The snapshot 0-0: header, the voters if they are to stand in the log, one record per feature,
+// footer.
+std::string bootstrap_snapshot(const VoterSet& voters, int64_t now_ms) {
+  std::vector<std::pair<Bytes, Bytes>> head{
+      control_record(kSnapshotHeader, SnapshotHeaderRecord{})};
+  if (!voters.empty()) {
+    KRaftVersionRecord version;
+    version.k_raft_version = 1;
+    head.push_back(control_record(kKRaftVersion, version));
+    head.push_back(control_record(kVoters, voters.to_record()));
+  }
+  const std::vector<Bytes> features = feature_records();
+  const auto at = static_cast<int64_t>(head.size());
+  const Bytes header = control_batch(head, 0, now_ms);
+  const Bytes data = data_batch(features, at, 0, now_ms);
+  const Bytes footer = control_batch(kSnapshotFooter, SnapshotFooterRecord{},
+                                     at + static_cast<int64_t>(features.size()), 0, now_ms);
+  std::string content;
+  for (const Bytes* batch : {&header, &data, &footer}) {
+    content += batch->view();
+  }
+  return content;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage::Clock& clock,
@@ -56,7 +81,7 @@ Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage:
   std::unique_ptr<Quorum> quorum(new Quorum(clock, options));
   TRY(quorum->log_, RaftLog::open(disk, clock, options.log));
   if (!quorum->log_->is_formatted()) {
-    TRY_VOID(quorum->format());
+    TRY_VOID(quorum->log_->format(bootstrap_snapshot({}, clock.wall_ms())));
   }
   quorum->last_snapshot_ms_ = clock.wall_ms();
   if (quorum->log_->snapshot()) {
@@ -72,19 +97,10 @@ Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage:
   return quorum;
 }
 
-// The bootstrap snapshot 0-0: header, one record per feature, footer.
-Result<> Quorum::format() {
-  const int64_t now = clock_.wall_ms();
-  const std::vector<Bytes> features = feature_records();
-  const Bytes header = control_batch(kSnapshotHeader, SnapshotHeaderRecord{}, 0, 0, now);
-  const Bytes data = data_batch(features, 1, 0, now);
-  const Bytes footer = control_batch(kSnapshotFooter, SnapshotFooterRecord{},
-                                     1 + static_cast<int64_t>(features.size()), 0, now);
-  std::string content;
-  for (const Bytes* batch : {&header, &data, &footer}) {
-    content += batch->view();
-  }
-  return log_->format(content);
+Result<> Quorum::format(storage::Disk& disk, const storage::Clock& clock,
+                        const RaftLogOptions& options, const VoterSet& voters) {
+  TRY(const auto log, RaftLog::open(disk, clock, options));
+  return log->format(bootstrap_snapshot(voters, clock.wall_ms()));
 }
 
 Result<> Quorum::load_snapshot(const SnapshotId& id) {

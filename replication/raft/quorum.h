@@ -33,6 +33,11 @@ class Quorum : private RaftListener {
                                               storage::Random& random, Transport& transport,
                                               const QuorumOptions& options);
 
+  // What `open` does first: makes the folder that of a new cluster, with the voters that are to
+  // stand in the log (KIP-853), or none where they are static or others have them.
+  static Result<> format(storage::Disk& disk, const storage::Clock& clock,
+                         const RaftLogOptions& options, const VoterSet& voters);
+
   Raft& raft() { return *raft_; }
   const Raft& raft() const { return *raft_; }
   // What is committed.
@@ -81,7 +86,6 @@ class Quorum : private RaftListener {
 
   Quorum(const storage::Clock& clock, const QuorumOptions& options)
       : clock_(clock), options_(options) {}
-  Result<> format();
   Result<> load_snapshot(const SnapshotId& id);
   Result<> replay_to(int64_t end);
   Result<> replay_batch(Delta& delta, const protocol::BatchView& batch);

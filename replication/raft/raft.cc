@@ -72,7 +72,7 @@ int64_t Raft::random_timeout(int64_t base_ms) {
 
 void Raft::failed(const Error& error) {
   if (!std::exchange(broken_, true)) {
-    role_deadline_ms_ = next_fetch_ms_ = kNever;
+    role_deadline_ms_ = next_fetch_ms_ = next_update_ms_ = kNever;
     listener_.on_failure(error);
   }
 }
@@ -127,8 +127,10 @@ void Raft::become_follower(int32_t epoch, int32_t leader,
     }
   }
   leader_endpoints_ = std::move(endpoints);
-  fetched_ = false;
+  fetched_ = leader_ended_ = false;
   const int64_t now = clock_.monotonic_ms();
+  leader_knows_self_ = false;
+  next_update_ms_ = options_.is_controller ? now + options_.fetch_timeout_ms : kNever;
   role_deadline_ms_ = now + options_.fetch_timeout_ms;
   backoff_ms_ = 0;
   next_fetch_ms_ = now;
@@ -175,7 +177,7 @@ void Raft::tick() {
   if (now >= role_deadline_ms_) {
     switch (role_) {
       case RaftRole::kLeader:
-        if (has_majority_contact()) {
+        if (has_majority_contact() && !is_voted_out()) {
           role_deadline_ms_ = now + options_.fetch_timeout_ms / 2;
         } else {
           resign();
@@ -191,7 +193,16 @@ void Raft::tick() {
   if (role_ == RaftRole::kLeader) {
     tell_voters();
     serve_parked(false);
-  } else if (now >= next_fetch_ms_) {
+    if (voter_change_ && now >= voter_change_->deadline_ms) {
+      finish_voter_change(
+          fail(ErrorCode::kRequestTimedOut, "the change was not committed in time"));
+    }
+    return;
+  }
+  if (role_ == RaftRole::kFollower && now >= next_update_ms_) {
+    tell_leader_of_self();
+  }
+  if (now >= next_fetch_ms_) {
     fetch_next();
   }
 }
@@ -205,8 +216,12 @@ int64_t Raft::deadline_ms() const {
     for (const auto& [key, replica] : replicas_) {
       deadline = std::min(deadline, replica.next_begin_ms);
     }
+    deadline = std::min(deadline, voter_change_ ? voter_change_->deadline_ms : kNever);
   } else if (!fetching_ && (role_ == RaftRole::kFollower || role_ == RaftRole::kUnattached)) {
     deadline = std::min(deadline, next_fetch_ms_);
+  }
+  if (role_ == RaftRole::kFollower) {
+    deadline = std::min(deadline, next_update_ms_);
   }
   return broken_ ? kNever : deadline;
 }

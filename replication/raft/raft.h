@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "protocol/generated/add_raft_voter_request.h"
+#include "protocol/generated/api_versions_response.h"
 #include "protocol/generated/begin_quorum_epoch_request.h"
 #include "protocol/generated/begin_quorum_epoch_response.h"
 #include "protocol/generated/describe_quorum_response.h"
@@ -24,6 +26,9 @@
 #include "protocol/generated/fetch_response.h"
 #include "protocol/generated/fetch_snapshot_request.h"
 #include "protocol/generated/fetch_snapshot_response.h"
+#include "protocol/generated/remove_raft_voter_request.h"
+#include "protocol/generated/update_raft_voter_request.h"
+#include "protocol/generated/update_raft_voter_response.h"
 #include "protocol/generated/vote_request.h"
 #include "protocol/generated/vote_response.h"
 #include "replication/raft/election_state.h"
@@ -36,6 +41,7 @@ struct RaftOptions {
   ReplicaKey self;
   std::string cluster_id;
   bool is_controller = true;  // may vote
+  bool auto_join = false;     // asks for its vote by itself, once it has caught up
   VoterSet static_voters;     // in force while the log has no voter set
   std::vector<Address> bootstrap;
   std::vector<std::pair<std::string, Address>> listeners;  // where this controller is reached
@@ -99,6 +105,19 @@ class Raft : public std::enable_shared_from_this<Raft> {
   protocol::FetchSnapshotResponse fetch_snapshot(const protocol::FetchSnapshotRequest& request);
   protocol::DescribeQuorumResponse describe() const;
 
+  // Changes of the voter set (KIP-853), one at a time, told when committed. NOT_LEADER_OR_FOLLOWER,
+  // INCONSISTENT_CLUSTER_ID, UNSUPPORTED_VERSION while kraft.version is 0, DUPLICATE_VOTER,
+  // VOTER_NOT_FOUND, INVALID_REQUEST when the new voter does not support kraft.version,
+  // REQUEST_TIMED_OUT when it lags or another change is under way: to be tried again.
+  using VoterReply = std::move_only_function<void(Result<>)>;
+  void add_voter(const protocol::AddRaftVoterRequest& request, VoterReply reply);
+  void remove_voter(const protocol::RemoveRaftVoterRequest& request, VoterReply reply);
+  protocol::UpdateRaftVoterResponse update_voter(const protocol::UpdateRaftVoterRequest& request);
+  int16_t kraft_version() const { return log_.kraft_version(); }
+  // Writes the voters into the log, from where they can be changed. INVALID_UPDATE_VERSION while
+  // not every voter has told its directory, or one does not support it.
+  Result<> upgrade_kraft_version(bool validate_only);
+
  private:
   struct Replica {
     int64_t end_offset = -1;
@@ -114,6 +133,14 @@ class Raft : public std::enable_shared_from_this<Raft> {
     int16_t version;
     int64_t deadline_ms;
     FetchReply reply;
+  };
+
+  // An addition or removal under way. `end_offset` -1: the new voter is asked what it supports.
+  struct VoterChange {
+    int64_t end_offset = -1;
+    int64_t deadline_ms = 0;
+    bool reply_at_once = false;
+    VoterReply reply;
   };
 
   // Roles.
@@ -151,12 +178,25 @@ class Raft : public std::enable_shared_from_this<Raft> {
   void note_fetch(const ReplicaKey& key, int64_t offset);
   bool has_majority_contact() const;
 
+  // Voters.
+  Voter own_voter() const;
+  Result<> may_change_voters(const std::optional<std::string>& cluster_id) const;
+  void on_new_voter(Voter voter, uint64_t election, Result<protocol::ApiVersionsResponse> answer);
+  Result<> append_voters(const VoterSet& voters);
+  void rekey_replicas();
+  void finish_voter_change(Result<> outcome);
+  void advance_voter_change();
+  bool is_voted_out() const;
+  void tell_leader_of_self();
+  void join_voters(const Address& leader);
+
   // Follower.
   void fetch_next();
   void on_fetched(const Address& from, int32_t epoch, Result<protocol::FetchResponse> answer);
   void take_records(const protocol::fetch_response::PartitionData& partition);
   void fetch_snapshot_piece();
   void on_snapshot_piece(int32_t epoch, Result<protocol::FetchSnapshotResponse> answer);
+  void heard_from_leader();
   void back_off(ErrorCode why);
   void set_high_watermark(int64_t offset);
 
@@ -182,15 +222,20 @@ class Raft : public std::enable_shared_from_this<Raft> {
   int64_t epoch_start_ = 0;
   std::map<ReplicaKey, Replica> replicas_;
   std::list<Parked> parked_;
+  std::optional<VoterChange> voter_change_;
+  VoterSet known_voters_;  // with what they have told, while kraft.version is 0
 
   // Follower and observer.
   bool fetching_ = false;
-  bool fetched_ = false;  // from this leader
+  bool fetched_ = false;       // from this leader
+  bool leader_ended_ = false;  // it has said that it goes; what it sent before keeps nobody waiting
   int64_t next_fetch_ms_ = 0;
   int64_t backoff_ms_ = 0;
   size_t next_bootstrap_ = 0;
   std::optional<SnapshotId> wanted_snapshot_;
-  std::string snapshot_;  // what came of it
+  std::string snapshot_;                // what came of it
+  int64_t next_update_ms_ = INT64_MAX;  // when to see whether the leader knows this voter as it is
+  bool leader_knows_self_ = false;
 };
 
 }  // namespace klamm::replication

@@ -315,6 +315,7 @@ EndQuorumEpochResponse Raft::end_epoch(const EndQuorumEpochRequest& request) {
     }
     if (is_voter() && (role_ == RaftRole::kFollower || role_ == RaftRole::kUnattached)) {
       fetched_ = false;
+      leader_ended_ = true;
       role_deadline_ms_ = clock_.monotonic_ms() + wait;
     }
   }

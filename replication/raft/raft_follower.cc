@@ -85,6 +85,13 @@ void Raft::fetch_next() {
       kVersionWithDirectory);
 }
 
+void Raft::heard_from_leader() {
+  if (!leader_ended_) {
+    fetched_ = true;
+    role_deadline_ms_ = clock_.monotonic_ms() + options_.fetch_timeout_ms;
+  }
+}
+
 void Raft::back_off(ErrorCode why) {
   const int64_t now = clock_.monotonic_ms();
   backoff_ms_ = std::clamp(backoff_ms_ * 2, options_.retry_backoff_ms, int64_t{1000});
@@ -130,9 +137,8 @@ void Raft::on_fetched(const Address& from, int32_t epoch, Result<FetchResponse> 
     }
     return;
   }
-  fetched_ = true;
   backoff_ms_ = 0;
-  role_deadline_ms_ = clock_.monotonic_ms() + options_.fetch_timeout_ms;
+  heard_from_leader();
   next_fetch_ms_ = clock_.monotonic_ms();
   take_records(*partition);
   if (!broken_) {
@@ -228,8 +234,7 @@ void Raft::on_snapshot_piece(int32_t epoch, Result<FetchSnapshotResponse> answer
       piece->position != static_cast<int64_t>(snapshot_.size()) || piece->size > kSnapshotSizeMax) {
     return give_up(piece->error_code);
   }
-  fetched_ = true;
-  role_deadline_ms_ = clock_.monotonic_ms() + options_.fetch_timeout_ms;
+  heard_from_leader();
   next_fetch_ms_ = clock_.monotonic_ms();
   snapshot_ += bytes.view();
   if (static_cast<int64_t>(snapshot_.size()) >= piece->size) {

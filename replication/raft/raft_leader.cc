@@ -36,6 +36,7 @@ void Raft::become_leader() {
   role_deadline_ms_ = voters().all().size() > 1 ? now + options_.fetch_timeout_ms : INT64_MAX;
   epoch_start_ = log_.end_offset();
   replicas_.clear();
+  known_voters_ = voters().with(own_voter());
   for (const auto& [id, voter] : voters().all()) {
     Replica& replica = replicas_[voter.key];
     replica.last_fetch_ms = now;
@@ -73,6 +74,7 @@ void Raft::become_leader() {
 }
 
 void Raft::leave_leadership() {
+  finish_voter_change(fail(ErrorCode::kNotLeaderOrFollower, "this node no longer leads"));
   serve_parked(true);
   replicas_.clear();
 }
@@ -102,7 +104,7 @@ bool Raft::has_majority_contact() const {
       fetches.push_back(found == replicas_.end() ? -1 : found->second.last_fetch_ms);
     }
   }
-  const size_t needed = voters().majority() - 1;
+  const size_t needed = voters().majority() - (voters().contains(options_.self) ? 1 : 0);
   if (needed == 0 || fetches.size() < needed) {
     return true;
   }
@@ -136,6 +138,7 @@ bool Raft::advance_high_watermark() {
     return false;
   }
   set_high_watermark(common);
+  advance_voter_change();
   return true;
 }
 

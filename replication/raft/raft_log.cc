@@ -18,6 +18,15 @@ Bytes control_batch(std::span<const uint8_t> key, std::span<const uint8_t> value
   return builder.build();
 }
 
+Bytes control_batch(const std::vector<std::pair<Bytes, Bytes>>& records, int32_t epoch,
+                    int64_t now_ms) {
+  BatchBuilder builder({.leader_epoch = epoch, .control = true});
+  for (const auto& [key, value] : records) {
+    builder.add(now_ms, key.span(), value.span());
+  }
+  return builder.build();
+}
+
 Bytes data_batch(const std::vector<Bytes>& records, int64_t base_offset, int32_t epoch,
                  int64_t now_ms) {
   BatchBuilder builder({.base_offset = base_offset, .leader_epoch = epoch});
@@ -149,12 +158,7 @@ std::vector<std::pair<Bytes, Bytes>> RaftLog::voter_records(int64_t offset) cons
     records.push_back(*kraft_version_record_);
   }
   if (const auto behind = voters_.lower_bound(offset); behind != voters_.begin()) {
-    Writer key;
-    key.fixed<int16_t>(0);
-    key.fixed(kVoters);
-    Writer value;
-    std::prev(behind)->second.to_record().encode(value, 0);
-    records.emplace_back(key.flatten(), value.flatten());
+    records.push_back(control_record(kVoters, std::prev(behind)->second.to_record()));
   }
   return records;
 }

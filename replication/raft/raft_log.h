@@ -31,6 +31,9 @@ Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t 
                     int64_t now_ms);
 Bytes control_batch(std::span<const uint8_t> key, std::span<const uint8_t> value,
                     int64_t base_offset, int32_t epoch, int64_t now_ms);
+// Control records that hold together or not at all: key and value of each.
+Bytes control_batch(const std::vector<std::pair<Bytes, Bytes>>& records, int32_t epoch,
+                    int64_t now_ms);
 Bytes data_batch(const std::vector<Bytes>& records, int64_t base_offset, int32_t epoch,
                  int64_t now_ms);
 
@@ -79,6 +82,8 @@ class RaftLog {
 
   // The voter set in force, committed or not; nullptr when the log has none.
   const VoterSet* voters() const { return voters_.empty() ? nullptr : &voters_.rbegin()->second; }
+  // The offset of its record, -1 for none.
+  int64_t voters_offset() const { return voters_.empty() ? -1 : voters_.rbegin()->first; }
   int16_t kraft_version() const { return voters_.empty() ? 0 : 1; }
   // The control records that say who votes as of `offset`, for a snapshot: key and value.
   std::vector<std::pair<Bytes, Bytes>> voter_records(int64_t offset) const;
@@ -114,14 +119,20 @@ class RaftLog {
 };
 
 template <class R>
-Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t epoch,
-                    int64_t now_ms) {
+std::pair<Bytes, Bytes> control_record(int16_t type, const R& record) {
   protocol::Writer key;
   key.fixed<int16_t>(0);
   key.fixed(type);
   protocol::Writer value;
   record.encode(value, 0);
-  return control_batch(key.head(), value.head(), base_offset, epoch, now_ms);
+  return {key.flatten(), value.flatten()};
+}
+
+template <class R>
+Bytes control_batch(int16_t type, const R& record, int64_t base_offset, int32_t epoch,
+                    int64_t now_ms) {
+  const auto [key, value] = control_record(type, record);
+  return control_batch(key.span(), value.span(), base_offset, epoch, now_ms);
 }
 
 }  // namespace klamm::replication

@@ -2,6 +2,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "protocol/generated/add_raft_voter_response.h"
+#include "protocol/generated/api_versions_request.h"
+#include "protocol/generated/remove_raft_voter_response.h"
 #include "replication/raft/quorum.h"
 #include "storage/env/sim_disk.h"
 
@@ -18,6 +21,7 @@ class World {
   struct Host : Transport, RaftListener {
     World* world = nullptr;
     int32_t id = 0;
+    uint64_t directory = 1;
     storage::SimDisk disk;
     std::unique_ptr<RaftLog> log;
     std::unique_ptr<ElectionFile> file;
@@ -44,27 +48,34 @@ class World {
     void on_failure(const Error& error) override { FAIL(error.why); }
   };
 
-  World(size_t count, uint64_t seed) : random(seed) {
+  // The first `voting` vote; the others observe.
+  World(size_t count, uint64_t seed, size_t voting = SIZE_MAX, bool joins = false)
+      : auto_join(joins), random(seed) {
     for (size_t i = 0; i < count; ++i) {
       auto& host = hosts.emplace_back(std::make_unique<Host>(seed * 31 + i));
       host->world = this;
       host->id = static_cast<int32_t>(i + 1);
-      voters += (i == 0 ? "" : ",") + std::to_string(host->id) + "@h:" + std::to_string(host->id);
+      if (i < voting) {
+        voters += (i == 0 ? "" : ",") + std::to_string(host->id) + "@h:" + std::to_string(host->id);
+      }
     }
     for (auto& host : hosts) {
       start(*host);
     }
   }
 
+  static ReplicaKey key_of(const Host& host) {
+    return {host.id, {host.directory, static_cast<uint64_t>(1000 + host.id)}};
+  }
   void start(Host& host) {
     host.log = *RaftLog::open(host.disk, clock, {.folder = "/m"});
     host.file = std::make_unique<ElectionFile>(host.disk, "/m");
     host.committed = -1;
     host.down = false;
-    RaftOptions options{.self = {host.id, {}}, .cluster_id = "c"};
+    RaftOptions options{.self = key_of(host), .cluster_id = "c"};
     options.static_voters = *VoterSet::parse(voters, "CONTROLLER");
     options.listeners = {{"CONTROLLER", {"h", static_cast<uint16_t>(host.id)}}};
-    options.is_controller = host.id <= voters_max;
+    options.auto_join = auto_join;
     host.raft = std::make_shared<Raft>(options, *host.log, *host.file, host, clock, random, host);
     REQUIRE(host.raft->start());
   }
@@ -133,7 +144,7 @@ class World {
   template <class Reply>
   static void answer(Host& host, const Call& call, const Bytes& body, Reply reply) {
     const int16_t version = call.version_max;
-    const auto send = [&](const auto& response) {
+    const auto send = [reply, version](const auto& response) {
       Writer out;
       response.encode(out, version);
       reply(out.flatten(), version);
@@ -158,6 +169,21 @@ class World {
                                   response.encode(out, version);
                                   reply(out.flatten(), version);
                                 });
+      case UpdateRaftVoterRequest::kKey:
+        return send(host.raft->update_voter(read<UpdateRaftVoterRequest>(body, version)));
+      case AddRaftVoterRequest::kKey:
+        return host.raft->add_voter(read<AddRaftVoterRequest>(body, version),
+                                    [send](const Result<>&) { send(AddRaftVoterResponse{}); });
+      case RemoveRaftVoterRequest::kKey:
+        return host.raft->remove_voter(
+            read<RemoveRaftVoterRequest>(body, version),
+            [send](const Result<>&) { send(RemoveRaftVoterResponse{}); });
+      case ApiVersionsRequest::kKey: {
+        ApiVersionsResponse response;
+        response.supported_features = {
+            {.name = "kraft.version", .min_version = 0, .max_version = 1}};
+        return send(response);
+      }
       default: FAIL("an unexpected request");
     }
   }
@@ -219,6 +245,49 @@ class World {
            host->raft->append(data_batch({Bytes::copy_of(text)}, 0, 0, clock.wall_ms()))
                .has_value();
   }
+  // Asks the leader; the code it will answer with, or has.
+  using Told = std::shared_ptr<std::optional<ErrorCode>>;
+  static Raft::VoterReply tell(const Told& told) {
+    return [told](const Result<>& outcome) {
+      *told = outcome ? ErrorCode::kNone : outcome.error().code;
+    };
+  }
+  Told add_voter(const Host& host) {
+    auto told = std::make_shared<std::optional<ErrorCode>>();
+    AddRaftVoterRequest request;
+    request.cluster_id = "c";
+    request.timeout_ms = 2000;
+    request.voter_id = host.id;
+    request.voter_directory_id = key_of(host).directory;
+    request.listeners.push_back(
+        {.name = "CONTROLLER", .host = "h", .port = static_cast<uint16_t>(host.id)});
+    leader()->raft->add_voter(request, tell(told));
+    return told;
+  }
+  Told remove_voter(const Host& host) {
+    auto told = std::make_shared<std::optional<ErrorCode>>();
+    RemoveRaftVoterRequest request;
+    request.cluster_id = "c";
+    request.voter_id = host.id;
+    request.voter_directory_id = key_of(host).directory;
+    leader()->raft->remove_voter(request, tell(told));
+    return told;
+  }
+  ErrorCode wait(const Told& told) {
+    for (int i = 0; i < 5'000 && !*told; ++i) {
+      step();
+    }
+    return told->value_or(ErrorCode::kUnknownServerError);
+  }
+  // Until the leader knows every voter's directory, and the log holds them.
+  void make_dynamic() {
+    REQUIRE(settle(10'000));
+    for (int i = 0; i < 20'000 && !leader()->raft->upgrade_kraft_version(false); ++i) {
+      step();
+    }
+    REQUIRE(settle(5'000));
+    REQUIRE(leader()->raft->kraft_version() == 1);
+  }
   // Until everybody who is up has everything.
   bool settle(int64_t ms) {
     for (int64_t i = 0; i < ms; ++i) {
@@ -235,7 +304,7 @@ class World {
     return false;
   }
 
-  int32_t voters_max = INT32_MAX;
+  bool auto_join;
   storage::SimClock clock;
   storage::SimRandom random;
   std::vector<std::unique_ptr<Host>> hosts;
@@ -315,6 +384,135 @@ TEST_CASE("a follower that was cut off does not disturb the others when it comes
   world.cut.clear();
   REQUIRE(world.settle(10'000));
   CHECK(world.leader()->raft->epoch() == epoch);
+}
+
+TEST_CASE("the voters of a static quorum cannot be changed") {
+  World world(4, 12, 3);
+  REQUIRE(world.settle(10'000));
+  REQUIRE(world.append("a"));
+  REQUIRE(world.settle(1'000));
+  CHECK(world.wait(world.add_voter(*world.hosts[3])) == ErrorCode::kUnsupportedVersion);
+  // Before the voters have told the leader what they are.
+  CHECK(world.leader()->raft->upgrade_kraft_version(false).error().code ==
+        ErrorCode::kInvalidUpdateVersion);
+}
+
+TEST_CASE("voters are added and removed one at a time, and survive a restart") {
+  World world(5, 13, 3);
+  world.make_dynamic();
+  auto& fourth = *world.hosts[3];
+  CHECK(world.wait(world.add_voter(fourth)) == ErrorCode::kNone);
+  CHECK(world.wait(world.add_voter(fourth)) == ErrorCode::kDuplicateVoter);
+  CHECK(world.wait(world.remove_voter(*world.hosts[4])) == ErrorCode::kVoterNotFound);
+  REQUIRE(world.settle(5'000));
+  CHECK(fourth.raft->is_voter());
+  CHECK(fourth.raft->voters().all().size() == 4);
+  const auto first = world.add_voter(*world.hosts[4]);
+  const auto second = world.remove_voter(fourth);
+  CHECK(world.wait(second) == ErrorCode::kRequestTimedOut);
+  CHECK(world.wait(first) == ErrorCode::kNone);
+  for (auto& host : world.hosts) {
+    world.crash(*host, true);
+    world.start(*host);
+  }
+  REQUIRE(world.settle(20'000));
+  CHECK(world.hosts[0]->raft->voters().all().size() == 5);
+}
+
+TEST_CASE("a leader that is removed hands over once that is committed") {
+  World world(3, 14);
+  world.make_dynamic();
+  auto& old = *world.leader();
+  CHECK(world.wait(world.remove_voter(old)) == ErrorCode::kNone);
+  for (int i = 0; i < 1'000; ++i) {
+    world.step();
+  }
+  REQUIRE(world.leader() != nullptr);
+  CHECK(world.leader()->id != old.id);
+  CHECK_FALSE(old.raft->is_voter());
+  REQUIRE(world.append("b"));
+  CHECK(world.settle(5'000));
+}
+
+TEST_CASE("a voter that lags is not added, and a lonely one is not removed") {
+  World world(2, 15, 1);
+  world.make_dynamic();
+  auto& other = *world.hosts[1];
+  world.crash(other, false);
+  CHECK(world.wait(world.remove_voter(*world.hosts[0])) == ErrorCode::kVoterNotFound);
+  world.start(other);
+  world.cut = {{1, 2}, {2, 1}};
+  CHECK(world.wait(world.add_voter(other)) == ErrorCode::kRequestTimedOut);
+  world.cut.clear();
+  REQUIRE(world.settle(10'000));
+  CHECK(world.wait(world.add_voter(other)) == ErrorCode::kNone);
+}
+
+TEST_CASE("a controller that joins by itself votes, also from another directory") {
+  World world(4, 16, 3, true);
+  world.make_dynamic();
+  for (int i = 0; i < 10'000; ++i) {
+    world.step();
+  }
+  auto& joined = *world.hosts[3];
+  CHECK(joined.raft->is_voter());
+  world.crash(joined, false);
+  joined.disk = storage::SimDisk(99);
+  joined.directory = 2;
+  world.start(joined);
+  for (int i = 0; i < 20'000; ++i) {
+    world.step();
+  }
+  CHECK(joined.raft->is_voter());
+  CHECK(joined.raft->voters().find(World::key_of(joined)) != nullptr);
+  CHECK(joined.raft->voters().all().size() == 4);
+}
+
+TEST_CASE("whatever happens while voters come and go, what is committed stays") {
+  size_t all_changes = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    INFO("seed " << seed);
+    World world(5, seed, 3);
+    world.make_dynamic();
+    storage::SimRandom chance(seed + 2000);
+    size_t changes = 0;
+    for (int64_t ms = 0; ms < 30'000; ++ms) {
+      world.step();
+      const uint64_t draw = chance.next() % 4000;
+      auto& host = *world.hosts[chance.next() % world.hosts.size()];
+      if (draw < 40) {
+        world.append(std::to_string(ms));
+      } else if (draw < 60 && world.leader() != nullptr) {
+        const bool votes = world.leader()->raft->voters().contains(World::key_of(host));
+        if (!votes) {
+          changes += *world.add_voter(host) ? 0 : 1;
+        } else if (world.leader()->raft->voters().all().size() > 2) {
+          changes += *world.remove_voter(host) ? 0 : 1;
+        }
+      } else if (draw < 62 && !host.down) {
+        world.crash(host, chance.next() % 2 == 0);
+      } else if (draw < 70 && host.down) {
+        world.start(host);
+      } else if (draw == 70) {
+        const auto other = static_cast<int32_t>(chance.next() % world.hosts.size() + 1);
+        world.cut.insert({host.id, other});
+      } else if (draw < 75) {
+        world.cut.clear();
+      } else if (draw == 75 && world.leader() != nullptr) {
+        world.leader()->raft->resign();
+      }
+    }
+    world.cut.clear();
+    for (auto& host : world.hosts) {
+      if (host->down) {
+        world.start(*host);
+      }
+    }
+    CHECK(world.settle(30'000));
+    all_changes += changes;
+    CHECK(world.committed.size() > 5);
+  }
+  CHECK(all_changes > 600);
 }
 
 TEST_CASE("whatever happens to the network and the disks, what is committed stays") {

@@ -39,6 +39,33 @@ Result<VoterSet> VoterSet::parse(const std::string& text, const std::string& lis
   return VoterSet(std::move(voters));
 }
 
+Result<VoterSet> VoterSet::parse_with_directories(const std::string& text,
+                                                  const std::string& listener) {
+  VoterSet set;
+  for (size_t at = 0; at < text.size();) {
+    const size_t comma = std::min(text.find(',', at), text.size());
+    const std::string part = text.substr(at, comma - at);
+    at = comma + 1;
+    const size_t colon = std::min(part.rfind(':'), part.size());
+    const auto directory =
+        Uuid::parse(std::string_view(part).substr(std::min(colon + 1, part.size())));
+    const auto one = parse(part.substr(0, colon), listener);
+    if (!one || !directory || one->all().size() != 1) {
+      return fail(ErrorCode::kInvalidConfig, "'" + part +
+                                                 "' is no controller with a directory; write " +
+                                                 "id@host:port:directory, separated by commas");
+    }
+    Voter voter = one->all().begin()->second;
+    voter.key.directory = *directory;
+    if (set.voters_.contains(voter.key.id)) {
+      return fail(ErrorCode::kInvalidConfig,
+                  "controller " + std::to_string(voter.key.id) + " is named twice");
+    }
+    set = set.with(std::move(voter));
+  }
+  return set;
+}
+
 VoterSet VoterSet::from_record(const protocol::VotersRecord& record) {
   std::vector<Voter> voters;
   for (const auto& entry : record.voters) {
@@ -76,6 +103,24 @@ bool VoterSet::contains(const ReplicaKey& key) const {
 const Address* VoterSet::address_of(int32_t id) const {
   const auto found = voters_.find(id);
   return found == voters_.end() ? nullptr : found->second.address();
+}
+
+const Voter* VoterSet::find(const ReplicaKey& key) const {
+  const auto found = voters_.find(key.id);
+  return found == voters_.end() || found->second.key != key ? nullptr : &found->second;
+}
+
+VoterSet VoterSet::with(Voter voter) const {
+  VoterSet set = *this;
+  const int32_t id = voter.key.id;
+  set.voters_[id] = std::move(voter);
+  return set;
+}
+
+VoterSet VoterSet::without(int32_t id) const {
+  VoterSet set = *this;
+  set.voters_.erase(id);
+  return set;
 }
 
 }  // namespace klamm::replication

@@ -41,6 +41,9 @@ class VoterSet {
   explicit VoterSet(std::vector<Voter> voters);
   // "1@host:port,2@host:port"; INVALID_CONFIG says what is wrong.
   static Result<VoterSet> parse(const std::string& text, const std::string& listener);
+  // "1@host:port:directory,...", as for --initial-controllers; INVALID_CONFIG.
+  static Result<VoterSet> parse_with_directories(const std::string& text,
+                                                 const std::string& listener);
   static VoterSet from_record(const protocol::VotersRecord& record);
   protocol::VotersRecord to_record() const;
 
@@ -50,6 +53,11 @@ class VoterSet {
   bool contains(const ReplicaKey& key) const;
   bool is_only(const ReplicaKey& key) const { return voters_.size() == 1 && contains(key); }
   const Address* address_of(int32_t id) const;
+  // nullptr when this very replica does not vote.
+  const Voter* find(const ReplicaKey& key) const;
+  // The set with another voter, in the place of the one of its id if there is one.
+  VoterSet with(Voter voter) const;
+  VoterSet without(int32_t id) const;
   bool operator==(const VoterSet&) const = default;
 
  private:

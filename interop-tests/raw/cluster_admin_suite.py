@@ -1,0 +1,189 @@
+"""Running a cluster with Kafka's own tools: moving partitions, elections, features, voters, nodes that go for good."""
+import json
+import os
+import pathlib
+import signal
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from cluster import Cluster, Load, admin, create_topic, partitions_of  # noqa: E402
+from stock_tools import said, tool  # noqa: E402
+from tap import equal, eventually, main, name, test  # noqa: E402
+
+KIND = os.environ["AGAINST"]
+TOOLS = "org.apache.kafka.tools."
+FOUR = []
+
+
+def four_nodes():
+    """One cluster for all of these tests: the start of four Apache Kafkas is long."""
+    if not FOUR:
+        FOUR.append(Cluster([KIND] * 4).__enter__())
+    return FOUR[0]
+
+
+def replicas_of(cluster, topic, index=0):
+    return partitions_of(cluster, topic)[index].replicas
+
+
+def reassign(cluster, topic, targets, *how):
+    plan = pathlib.Path(cluster.folder) / "plan.json"
+    plan.write_text(json.dumps({"version": 1, "partitions": [
+        {
+    "topic" : topic, "partition" : index, "replicas" : replicas} for index, replicas in targets.items()]}))
+    return said(TOOLS + "reassign.ReassignPartitionsCommand", "--bootstrap-server", cluster.bootstrap,
+                "--reassignment-json-file", plan, *how)
+
+
+def moved(cluster, topic, targets):
+    state = reassign(cluster, topic, targets, "--verify", "--preserve-throttles")
+    return state.count("is completed") == len(targets)
+
+
+@test
+def partitions_move_under_load_and_leave_nothing_behind():
+    cluster, topic = four_nodes(), name()
+    create_topic(cluster, topic, 2)
+    before = {index: replicas_of(cluster, topic, index) for index in range(2)}
+    targets = {index: [n % 4 + 1 for n in replicas] for index, replicas in before.items()}
+    with Load(cluster, topic) as load:
+        time.sleep(1)
+        reassign(cluster, topic, targets, "--execute")
+        eventually(lambda: moved(cluster, topic, targets), 60, "the move of two partitions")
+        time.sleep(1)
+    assert load.check() > 100
+    for index, replicas in targets.items():
+        equal(sorted(replicas_of(cluster, topic, index)), sorted(replicas), "the replicas")
+        gone = set(before[index]) - set(replicas)
+        for node in gone:
+            folder = pathlib.Path(cluster.node(node).folder) / "data" / f"{topic}-{index}"
+            eventually(lambda f=folder: not f.exists(), 20, f"that node {node} has no {folder.name}")
+
+
+@test
+def a_move_is_listed_and_called_off():
+    cluster, topic = four_nodes(), name()
+    create_topic(cluster, topic, 1)
+    before = replicas_of(cluster, topic)
+    other = ({1, 2, 3, 4} - set(before)).pop()
+    os.kill(cluster.node(other).pid, signal.SIGSTOP)
+    targets = {0: [other, *before[1:]]}
+    reassign(cluster, topic, targets, "--execute")
+    listed = said(TOOLS + "reassign.ReassignPartitionsCommand", "--bootstrap-server", cluster.bootstrap, "--list")
+    assert f"{topic}-0" in listed and f"adding: {other}" in listed and f"removing: {before[0]}" in listed, listed
+    reassign(cluster, topic, targets, "--cancel", "--preserve-throttles")
+    eventually(lambda: sorted(replicas_of(cluster, topic)) == sorted(before), 20, "the replicas as they were")
+    os.kill(cluster.node(other).pid, signal.SIGCONT)
+
+
+@test
+def a_bad_target_is_refused():
+    cluster, topic = four_nodes(), name()
+    create_topic(cluster, topic, 1)
+    plan = pathlib.Path(cluster.folder) / "bad.json"
+    plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": topic, "partition": 0, "replicas": [1, 77]}]}))
+    done = tool(TOOLS + "reassign.ReassignPartitionsCommand", "--bootstrap-server", cluster.bootstrap,
+                "--reassignment-json-file", plan, "--execute")
+    assert done.returncode != 0, done.stdout
+
+
+@test
+def the_preferred_leader_is_elected_on_demand():
+    cluster, topic = four_nodes(), name()
+    create_topic(cluster, topic, 1)
+    eventually(lambda: len(partitions_of(cluster, topic)[0].isrs) == 3, 30, "the ISR of three")
+    first = replicas_of(cluster, topic)[0]
+    cluster.node(first).end(signal.SIGTERM)
+    eventually(lambda: partitions_of(cluster, topic)[0].leader not in (first, -1), 30, "another leader")
+    cluster.node(first).start()
+    eventually(lambda: len(partitions_of(cluster, topic)[0].isrs) == 3, 60, "the ISR of three")
+    elect = lambda: tool(TOOLS + "LeaderElectionCommand", "--bootstrap-server", cluster.bootstrap,  # noqa: E731
+                         "--election-type", "preferred", "--topic", topic, "--partition", 0)
+    said_first = elect()
+    equal(said_first.returncode, 0, said_first.stderr[-300:])
+    eventually(lambda: partitions_of(cluster, topic)[0].leader == first, 20, "the first replica in the lead")
+    assert "already" in elect().stdout.lower() or "not needed" in elect().stdout.lower(), elect().stdout
+
+
+@test
+def features_go_down_and_up():
+    cluster = four_nodes()
+    feature = lambda *what: tool(TOOLS + "FeatureCommand", "--bootstrap-server", cluster.bootstrap, *what)  # noqa: E731
+
+    def level():
+        line = [words for words in map(str.split, feature("describe").stdout.splitlines())
+                if words[:2] == ["Feature:", "streams.version"]][0]
+        return line[line.index("FinalizedVersionLevel:") + 1]
+    equal(level(), "1", "streams.version")
+    done = feature("downgrade", "--feature", "streams.version=0")
+    equal(done.returncode, 0, done.stdout + done.stderr)
+    eventually(lambda: level() == "0", 20, "streams.version 0")
+    equal(feature("upgrade", "--feature", "streams.version=1").returncode, 0, "the upgrade")
+    eventually(lambda: level() == "1", 20, "streams.version 1")
+    for refused in (["upgrade", "--feature", "streams.version=9"], ["downgrade", "--metadata", "4.0-IV3"]):
+        done = feature(*refused)
+        assert done.returncode != 0, f"{refused}: {done.stdout}"
+
+
+def quorum(cluster, *what, **options):
+    return tool(TOOLS + "MetadataQuorumCommand", "--bootstrap-server", cluster.bootstrap, *options.get("first", []), *what)
+
+
+def voters(cluster):
+    lines = quorum(cluster, "describe", "--replication").stdout.splitlines()
+    return sorted(line.split()[0] for line in lines if line.split()[-1:] in (["Leader"], ["Follower"]))
+
+
+def directory_of(node):
+    lines = (pathlib.Path(node.folder) / "data" / "meta.properties").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line)["directory.id"]
+
+
+@test
+def a_static_quorum_becomes_dynamic_and_voters_come_and_go():
+    cluster, topic = four_nodes(), name()
+    equal(voters(cluster), ["1", "2", "3", "4"], "the voters")
+    upgrade = lambda: tool(TOOLS + "FeatureCommand", "--bootstrap-server", cluster.bootstrap,  # noqa: E731
+                           "upgrade", "--feature", "kraft.version=1")
+    # The voters tell each new leader of themselves after some seconds; Apache Kafka's ends when asked before that.
+    time.sleep(10)
+    eventually(lambda: upgrade().returncode == 0, 60, "kraft.version 1")
+    create_topic(cluster, topic, 1)
+    with Load(cluster, topic) as load:
+        fourth = cluster.node(4)
+        done = quorum(cluster, "remove-controller", "--controller-id", 4, "--controller-directory-id", directory_of(fourth))
+        equal(done.returncode, 0, done.stdout + done.stderr)
+        eventually(lambda: voters(cluster) == ["1", "2", "3"], 20, "three voters")
+        add = lambda: quorum(cluster, "add-controller", first=["--command-config", fourth.properties])  # noqa: E731
+        eventually(lambda: add().returncode == 0, 60, "the fourth voter")
+        eventually(lambda: voters(cluster) == ["1", "2", "3", "4"], 20, "four voters")
+        again = add()
+        assert again.returncode != 0 and "DuplicateVoter" in again.stdout + again.stderr, again.stdout + again.stderr
+    assert load.check() > 100
+    # They stand in the log now: who comes back finds them there.
+    for node in cluster.nodes[:2]:
+        node.end(signal.SIGTERM)
+        node.start()
+    eventually(lambda: voters(cluster) == ["1", "2", "3", "4"], 30, "four voters after restarts")
+
+
+@test
+def a_broker_that_is_gone_for_good_is_unregistered():
+    cluster = four_nodes()
+    cluster.node(4).end(signal.SIGTERM)
+    unregister = lambda: tool(TOOLS + "ClusterTool", "unregister", "--bootstrap-server", cluster.bootstrap, "--id", 4)  # noqa: E731
+    done = unregister()
+    equal(done.returncode, 0, done.stdout + done.stderr)
+    assert "is no longer registered" in done.stdout, done.stdout
+    again = unregister()
+    assert again.returncode != 0 or "not" in again.stdout, again.stdout
+    client = admin(cluster)
+    eventually(lambda: sorted(client.list_topics(timeout=10).brokers) == [1, 2, 3], 20, "three brokers")
+
+
+try:
+    main()
+finally:
+    for made in FOUR:
+        made.__exit__(*sys.exc_info() if sys.exc_info()[0] not in (None, SystemExit) else (None,))

@@ -1,0 +1,168 @@
+"""Three nodes with a network each, in trouble, while clients of two kinds write a history that is judged.
+
+    AGAINST=klamm|kafka  KLAMM_TORTURE_SECONDS=180  KLAMM_TORTURE_SEED=...
+
+Processes are killed, stand still, are cut off one way or both, and find their disk full. Needs root for the network."""
+import os
+import pathlib
+import random
+import signal
+import sys
+import time
+
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+from clients import JavaWriter, Reader, Writer, everything  # noqa: E402
+from cluster import Cluster, create_topic, partitions_of  # noqa: E402
+from history import History, faults  # noqa: E402
+from network import Network, sh  # noqa: E402
+from tap import equal, eventually, main, name, test  # noqa: E402
+
+KIND = os.environ.get("AGAINST", "klamm")
+SECONDS = int(os.environ.get("KLAMM_TORTURE_SECONDS", "150"))
+SEED = int(os.environ.get("KLAMM_TORTURE_SEED", random.randrange(10**6)))
+NODES = PARTITIONS = 3
+DISK_MB = 512
+
+
+class Apart(Cluster):
+    """A cluster whose nodes have a network and a small disk each."""
+
+    def __init__(self, network):
+        self.network = network
+        super().__init__([KIND] * NODES)
+        for node in self.nodes:
+            pathlib.Path(node.folder, "data").mkdir()
+            sh("mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "klamm-torture", f"{node.folder}/data")
+
+    def place(self, index):
+        return self.network.address(index + 1), self.network.inside(index + 1)
+
+    def ports(self, _):
+        return 9092, 9093
+
+    def __exit__(self, *what):
+        for node in self.nodes:
+            node.end(signal.SIGKILL)
+            sh("umount", "-l", f"{node.folder}/data", check=False)
+        super().__exit__(*what)
+
+
+class Trouble:
+    """What may happen to a node; each ends by itself with all as it was."""
+
+    def __init__(self, cluster, chance):
+        self.cluster, self.network, self.chance = cluster, cluster.network, chance
+
+    def some_node(self):
+        return self.chance.choice(self.cluster.nodes)
+
+    def kill(self):
+        node = self.some_node()
+        node.kill()
+        time.sleep(self.chance.uniform(0, 3))
+        node.start()
+
+    def stand_still(self):
+        node = self.some_node()
+        os.kill(node.pid, signal.SIGSTOP)
+        time.sleep(self.chance.uniform(0.5, 12))
+        os.kill(node.pid, signal.SIGCONT)
+
+    def cut_one_way(self):
+        first, second = self.chance.sample(range(1, NODES + 1), 2)
+        self.network.cut(first, second)
+        time.sleep(self.chance.uniform(1, 12))
+        self.network.heal()
+
+    def isolate(self):
+        self.network.isolate(self.some_node().id)
+        time.sleep(self.chance.uniform(1, 12))
+        self.network.heal()
+
+    def fill_disk(self):
+        node = self.some_node()
+        ballast = pathlib.Path(node.folder, "data", ".ballast")
+        sh("dd", "if=/dev/zero", f"of={ballast}", "bs=4096", check=False)  # until there is no room
+        time.sleep(self.chance.uniform(1, 5))
+        ballast.unlink()
+        # A node whose only directory has failed ends, as Apache Kafka's does.
+        time.sleep(0.5)
+        if node.is_gone():
+            node.end(signal.SIGKILL)
+            node.start()
+
+    def any(self):
+        return self.chance.choice([self.kill, self.kill, self.stand_still, self.cut_one_way, self.isolate, self.fill_disk])
+
+
+def in_sync(cluster, topic):
+    return all(len(p.isrs) == NODES for p in partitions_of(cluster, topic).values())
+
+
+@test
+def a_cluster_in_trouble_keeps_its_promises():
+    print(f"# seed {SEED}, {SECONDS} s", flush=True)
+    topic, history = name(), History()
+    with Network(NODES) as network, Apart(network) as cluster:
+        create_topic(cluster, topic, PARTITIONS, {"min.insync.replicas": "2"})
+        eventually(lambda: in_sync(cluster, topic), 60, "the ISR of three")
+        clients = [Writer(cluster.bootstrap, topic, history, "rdkafka"), JavaWriter(cluster.bootstrap, topic, history, "java"),
+                   Reader(cluster.bootstrap, topic, PARTITIONS, history)]
+        for client in clients:
+            client.daemon = True
+            client.start()
+        trouble, end = Trouble(cluster, random.Random(SEED)), time.monotonic() + SECONDS
+        while time.monotonic() < end:
+            what, before, started = trouble.any(), len(history.acked), time.monotonic()
+            what()
+            print(f"# {what.__name__:12} {time.monotonic() - started:5.1f} s, {len(history.acked) - before:6} acknowledged", flush=True)
+            time.sleep(trouble.chance.uniform(0, 3))
+        network.heal()
+        eventually(lambda: in_sync(cluster, topic), 120, "the ISR of three after all that")
+        equal(clients[0].finish(), 0, "the number of records that librdkafka still holds")
+        clients[1].finish()
+        final = everything(cluster.bootstrap, topic, PARTITIONS)
+        clients[2].finish()
+        wrong = faults(history, final)
+        assert not wrong, f"seed {SEED}: {len(wrong)} faults: {wrong[:5]}"
+        refused = clients[0].failed + clients[1].failed
+        assert not refused, f"seed {SEED}: {len(refused)} records were refused: {refused[:3]}"
+        assert len(history.acked) > 20 * SECONDS, f"only {len(history.acked)} records were acknowledged"
+        assert len(history.read) > 10 * SECONDS, f"only {len(history.read)} records were read"
+        print(f"# {len(history.acked)} records acknowledged, {len(history.read)} read on the way, all as they should be", flush=True)
+
+
+GOOD = {0: {0: "a:0", 1: "a:2", 2: "b:0"}, 1: {0: "a:1"}}
+
+
+def history_of_good():
+    history = History(written={"a:0", "a:1", "a:2", "b:0", "b:1"})
+    history.ack("a:0", 0, 0)
+    history.ack("a:1", 1, -1)
+    history.ack("a:2", 0, 1)
+    history.see(0, 0, "a:0")
+    return history
+
+
+@test
+def the_judge_lets_a_sound_history_pass():
+    equal(faults(history_of_good(), GOOD), [], "the faults")
+
+
+@test
+def the_judge_sees_what_is_broken():
+    broken = {
+        "is lost": {0: {0: "a:0", 2: "b:0"}, 1: {0: "a:1"}},
+        "there twice": {0: {**GOOD[0], 3: "b:0"}, 1: GOOD[1]},
+        "never written": {0: {**GOOD[0], 3: "c:0"}, 1: GOOD[1]},
+        "and is at": {0: {0: "a:0", 2: "a:2", 3: "b:0"}, 1: GOOD[1]},
+        "comes behind": {0: {**GOOD[0], 3: "b:1", 4: "b:0"}, 1: GOOD[1]},
+        "a reader saw": {0: {**GOOD[0], 0: "b:1"}, 1: {0: "a:1", 1: "a:0"}},
+    }
+    for what, final in broken.items():
+        found = faults(history_of_good(), final)
+        assert any(what in fault for fault in found), f"{what}: {found}"
+
+
+main()
