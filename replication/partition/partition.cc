@@ -44,6 +44,7 @@ void Partition::lead(const PartitionImage& image, int64_t now_ms) {
     epoch_start_ = log_->end_offset();
     log_->begin_epoch(leader_epoch_);
     followers_.clear();
+    proposed_.reset();  // nobody answers what was asked in another epoch
   }
   std::erase_if(followers_,
                 [this](const auto& entry) { return !contains(replicas_, entry.first); });

@@ -249,6 +249,26 @@ TEST_CASE("an ISR that may have been written counts until it is known") {
   CHECK(led.partition->high_watermark() == 6);
 }
 
+TEST_CASE("a new epoch of the same leader forgets what it has proposed in the old one") {
+  Led led({1, 2});
+  led.append(5);
+  REQUIRE(led.partition->note_fetch(2, 1, 5, 210) == ErrorCode::kNone);
+  led.partition->on_proposed(ErrorCode::kNone, 4, {1, 2}, 10, 215);
+  REQUIRE(led.partition->note_fetch(3, 7, 5, 220) == ErrorCode::kNone);
+  REQUIRE(led.proposals.size() == 1);
+  // A completed move began an epoch; the answer told its partition epoch first.
+  led.partition->update({.replicas = {1, 2, 3},
+                         .isr = {1, 2},
+                         .leader = 1,
+                         .leader_epoch = 5,
+                         .partition_epoch = 9},
+                        230);
+  led.partition->on_proposed(ErrorCode::kFencedLeaderEpoch, 4, {}, 0, 240);
+  REQUIRE(led.partition->note_fetch(3, 7, 5, 250) == ErrorCode::kNone);
+  REQUIRE(led.proposals.size() == 2);
+  CHECK(led.proposals[1].leader_epoch == 5);
+}
+
 TEST_CASE("below the minimum of the ISR nothing is committed") {
   Led led({1}, {.min_insync_replicas = 2});
   led.append(2);
