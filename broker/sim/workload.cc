@@ -112,6 +112,14 @@ void Workload::watch() {
 
 bool Workload::is_whole() {
   for (size_t i = 0; i < cluster_.size(); ++i) {
+    // Not before the node's present life is registered: until then the ISR is that of its last one.
+    const Node* const node = cluster_.node(i);
+    const auto self = node == nullptr ? decltype(node->image()->brokers.find(0)){}
+                                      : node->image()->brokers.find(node->config().node_id());
+    if (node == nullptr || self == node->image()->brokers.end() || self->second.fenced ||
+        self->second.epoch != node->broker_epoch()) {
+      return false;
+    }
     for (const Producer& producer : producers_) {
       const auto* const partition =
           cluster_.is_up(i) ? cluster_.node(i)->image()->partition(topic_, producer.partition)
