@@ -34,6 +34,19 @@ size_t count_shards(int64_t wanted, size_t cores) {
 
 replication::Address address_of(const Endpoint& endpoint) { return {endpoint.host, endpoint.port}; }
 
+// No controller.quorum.bootstrap.servers, or this controller alone among them.
+bool knows_nobody_else(const replication::RaftOptions& options) {
+  const auto is_own = [&options](const replication::Address& address) {
+    const bool is_loopback = address.host == "localhost" || address.host == "127.0.0.1";
+    return std::any_of(options.listeners.begin(), options.listeners.end(), [&](const auto& own) {
+      return own.second.port == address.port &&
+             (is_loopback || own.second.host.empty() || own.second.host == address.host);
+    });
+  };
+  return options.bootstrap.empty() ||
+         (options.bootstrap.size() == 1 && is_own(options.bootstrap.front()));
+}
+
 // Who votes: the list in the configuration; without one this controller alone, unless it is told
 // of others to ask.
 Result<replication::RaftOptions> raft_options(const BrokerConfig& config,
@@ -61,7 +74,7 @@ Result<replication::RaftOptions> raft_options(const BrokerConfig& config,
     TRY(const auto parsed, replication::VoterSet::parse("0@" + text, ""));
     options.bootstrap.push_back(*parsed.address_of(0));
   }
-  if (options.static_voters.empty() && config.is_controller() && options.bootstrap.size() <= 1) {
+  if (options.static_voters.empty() && config.is_controller() && knows_nobody_else(options)) {
     options.static_voters =
         replication::VoterSet({{.key = {config.node_id(), {}}, .endpoints = options.listeners}});
   }

@@ -25,7 +25,7 @@ VENV = CACHE / "venv"
 
 
 # These start both brokers themselves; to run them against one alone would say nothing.
-BOTH_SIDED = {"swap", "diff", "mixed"}
+BOTH_SIDED = {"swap", "diff", "launch", "mixed"}
 # These start their own nodes, of the kind they run against.
 OWN_NODES = {"cluster", "admin", "torture", *BOTH_SIDED}
 
@@ -82,6 +82,7 @@ SUITES = {
     "swap": lambda: ["python3", HERE / "raw/swap_suite.py"],
     "cluster": lambda: [prepare_python()[0], HERE / "raw/cluster_suite.py"],
     "admin": lambda: [prepare_python()[0], HERE / "raw/cluster_admin_suite.py"],
+    "launch": lambda: ["python3", HERE / "raw/launch_suite.py"],
     "mixed": lambda: [prepare_python()[0], HERE / "raw/mixed_suite.py"],
     "torture": lambda: [prepare_python()[0], HERE / "torture/suite.py"],
     "rdkafka": prepare_rdkafka,

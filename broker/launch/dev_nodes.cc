@@ -21,6 +21,9 @@
 #include <sstream>
 #include <vector>
 
+#include "storage/env/posix_env.h"
+#include "storage/log_dir.h"
+
 extern char** environ;
 
 namespace klamm::broker {
@@ -292,6 +295,13 @@ Result<> run_dev_nodes(const DevNodes& wish) {
         return fail(ErrorCode::kKafkaStorageError, "cannot make " + made);
       }
       folder = made;
+    }
+    // Empty directories take it from there; others have theirs.
+    if (!fs::exists(folder / "node-1" / "data" / "meta.properties")) {
+      const std::string id = storage::new_uuid(*storage::make_posix_random()).to_string();
+      ::setenv("CLUSTER_ID", id.c_str(), 0);
+    } else {
+      ::unsetenv("CLUSTER_ID");
     }
     const auto done = Console(wish, fs::absolute(folder)).run();
     if (wish.folder.empty()) {

@@ -120,13 +120,13 @@ bool Workload::is_whole() {
         self->second.epoch != node->broker_epoch()) {
       return false;
     }
-    for (const Producer& producer : producers_) {
-      const auto* const partition =
-          cluster_.is_up(i) ? cluster_.node(i)->image()->partition(topic_, producer.partition)
-                            : nullptr;
-      if (partition == nullptr || partition->isr.size() != partition->replicas.size() ||
-          !partition->adding.empty() || !partition->removing.empty()) {
-        return false;
+    // The group's offsets lie in a topic, too.
+    for (const auto& [name, topic] : node->image()->topics->by_name) {
+      for (const auto& [index, partition] : topic->partitions) {
+        if (partition.isr.size() != partition.replicas.size() || !partition.adding.empty() ||
+            !partition.removing.empty()) {
+          return false;
+        }
       }
     }
   }

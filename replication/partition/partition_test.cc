@@ -257,12 +257,9 @@ TEST_CASE("a new epoch of the same leader forgets what it has proposed in the ol
   REQUIRE(led.partition->note_fetch(3, 7, 5, 220) == ErrorCode::kNone);
   REQUIRE(led.proposals.size() == 1);
   // A completed move began an epoch; the answer told its partition epoch first.
-  led.partition->update({.replicas = {1, 2, 3},
-                         .isr = {1, 2},
-                         .leader = 1,
-                         .leader_epoch = 5,
-                         .partition_epoch = 9},
-                        230);
+  led.partition->update(
+      {.replicas = {1, 2, 3}, .isr = {1, 2}, .leader = 1, .leader_epoch = 5, .partition_epoch = 9},
+      230);
   led.partition->on_proposed(ErrorCode::kFencedLeaderEpoch, 4, {}, 0, 240);
   REQUIRE(led.partition->note_fetch(3, 7, 5, 250) == ErrorCode::kNone);
   REQUIRE(led.proposals.size() == 2);

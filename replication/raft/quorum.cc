@@ -83,6 +83,7 @@ Result<std::unique_ptr<Quorum>> Quorum::open(storage::Disk& disk, const storage:
   if (!quorum->log_->is_formatted()) {
     TRY_VOID(quorum->log_->format(bootstrap_snapshot({}, clock.wall_ms())));
   }
+  TRY_VOID(quorum->log_->mark());
   quorum->last_snapshot_ms_ = clock.wall_ms();
   if (quorum->log_->snapshot()) {
     TRY_VOID(quorum->load_snapshot(*quorum->log_->snapshot()));

@@ -57,6 +57,26 @@ TEST_CASE("an empty folder is formatted and starts with the features of the rele
       R"({"clusterId":"","leaderId":1,"leaderEpoch":1,"votedId":-1,"appliedOffset":0,"currentVoters":[{"voterId":1}],"data_version":0})");
 }
 
+TEST_CASE("the voters that a directory was formatted with go into the log, whoever formatted it") {
+  storage::SimDisk disk;
+  storage::SimClock clock;
+  QuorumOptions options = options_of();
+  options.raft.self = {1, {4, 5}};
+  const VoterSet voters({{.key = options.raft.self, .endpoints = {{"CONTROLLER", {"h", 9093}}}}});
+  REQUIRE(Quorum::format(disk, clock, options.log, voters));
+  // The stock tool writes no more than the snapshot 0-0.
+  REQUIRE(disk.remove("/d/__cluster_metadata-0/partition.metadata"));
+  {
+    const auto quorum = *open(disk, options);
+    CHECK(quorum->raft().kraft_version() == 1);
+    CHECK(quorum->raft().voters() == voters);
+    CHECK(disk.exists("/d/__cluster_metadata-0/partition.metadata"));
+  }
+  // In the log as well, from where others get them.
+  REQUIRE(disk.remove("/d/__cluster_metadata-0/00000000000000000000-0000000000.checkpoint"));
+  CHECK((*open(disk, options))->raft().voters() == voters);
+}
+
 TEST_CASE("every start is a new epoch, and the image comes back from the log") {
   storage::SimDisk disk;
   {

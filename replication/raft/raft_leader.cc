@@ -57,7 +57,7 @@ void Raft::become_leader() {
   auto appended =
       log_.append(control_batch(kLeaderChange, message, 0, state_.epoch, wall), state_.epoch);
   // The voters that the directory was formatted with stand in the snapshot 0-0 alone so far.
-  const auto formatted = log_.voter_records(1);
+  const auto formatted = log_.voter_records(INT64_MAX);
   for (size_t i = 0; is_new && appended && i < formatted.size(); ++i) {
     appended = log_.append(
         control_batch(formatted[i].first.span(), formatted[i].second.span(), 0, state_.epoch, wall),

@@ -99,12 +99,22 @@ Result<> RaftLog::load() {
   });
 }
 
-bool RaftLog::is_formatted() const { return disk_.exists(path("partition.metadata")); }
+// The stock tool leaves the snapshot 0-0 and nothing else.
+bool RaftLog::is_formatted() const {
+  return disk_.exists(path("partition.metadata")) ||
+         disk_.exists(path(SnapshotId{0, 0}.file_name())) || end_offset() > 0 || snapshot_;
+}
+
+Result<> RaftLog::mark() {
+  return disk_.exists(path("partition.metadata"))
+             ? Result<>()
+             : disk_.replace_file(path("partition.metadata"),
+                                  storage::format_partition_metadata(kMetadataTopicId));
+}
 
 Result<> RaftLog::format(std::string_view bootstrap) {
   TRY_VOID(disk_.replace_file(path(SnapshotId{0, 0}.file_name()), bootstrap));
-  return disk_.replace_file(path("partition.metadata"),
-                            storage::format_partition_metadata(kMetadataTopicId));
+  return mark();
 }
 
 int32_t RaftLog::last_epoch() const {

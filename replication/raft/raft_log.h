@@ -99,6 +99,8 @@ class RaftLog {
   // The snapshot 0-0 of a new directory, which says what the first leader writes.
   Result<> format(std::string_view bootstrap);
   bool is_formatted() const;
+  // Writes partition.metadata where it is missing.
+  Result<> mark();
   Result<> clean_up(int64_t committed);
   Result<> close() { return log_->close(); }
 
