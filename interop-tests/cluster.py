@@ -34,7 +34,7 @@ auto.create.topics.enable=false
 class Node(Broker):
     """One node of a cluster; its kind may change while it is down."""
 
-    def __init__(self, kind, folder, node_id, roles, port, controller_port, voters, host="127.0.0.1", wrapper=()):
+    def __init__(self, kind, folder, node_id, roles, port, controller_port, voters, host="127.0.0.1", wrapper=(), more=""):
         self.host, self.wrapper = host, list(wrapper)
         self.kind, self.folder, self.id, self.roles = kind, folder, node_id, roles
         self.port, self.controller_port, self.pid = port, controller_port, 0
@@ -44,7 +44,7 @@ class Node(Broker):
         listeners = [f"PLAINTEXT://{host}:{port}"] * ("broker" in roles) + \
                     [f"CONTROLLER://{host}:{controller_port}"] * ("controller" in roles)
         pathlib.Path(self.properties).write_text(PROPERTIES.format(
-            roles=roles, id=node_id, voters=voters, listeners=",".join(listeners), data=folder + "/data"))
+            roles=roles, id=node_id, voters=voters, listeners=",".join(listeners), data=folder + "/data") + more)
 
     def answers(self):
         """Up when the listener takes connections, and a broker also names itself in its metadata."""
@@ -69,7 +69,7 @@ class Cluster:
         roles += [("controller", kind) for kind in controllers or []]
         ports = [self.ports(i) for i in range(len(roles))]
         voters = ",".join(f"{i + 1}@{self.place(i)[0]}:{ports[i][1]}" for i, (role, _) in enumerate(roles) if "controller" in role)
-        self.nodes = [Node(kind, f"{self.folder}/node-{i + 1}", i + 1, role, *ports[i], voters, *self.place(i))
+        self.nodes = [Node(kind, f"{self.folder}/node-{i + 1}", i + 1, role, *ports[i], voters, *self.place(i), self.more(i))
                       for i, (role, kind) in enumerate(roles)]
         self.brokers = [n for n in self.nodes if "broker" in n.roles]
 
@@ -79,6 +79,10 @@ class Cluster:
 
     def ports(self, _):
         return free_port(), free_port()
+
+    # What its properties say besides.
+    def more(self, _):
+        return ""
 
     def __enter__(self):
         threads = [threading.Thread(target=n.start) for n in self.nodes]

@@ -1,4 +1,5 @@
 """Three nodes of one kind: replication, loss of a leader, restarts one by one, groups, the quorum as the tools see it."""
+import json
 import os
 import pathlib
 import signal
@@ -119,6 +120,46 @@ def any_broker_hands_requests_on_to_the_controller():
             client.create_partitions([NewPartitions(topic, 4)])[topic].result(30)
             eventually(lambda: len(partitions_of(cluster, topic)) == 4, 20, "four partitions")
             client.delete_topics([topic])[topic].result(30)
+
+
+class Racks(Cluster):
+    """Three nodes in three racks, whose leaders tell consumers of a nearer replica."""
+
+    def more(self, index):
+        return f"broker.rack=rack-{index + 1}\nreplica.selector.class=org.apache.kafka.common.replica.RackAwareReplicaSelector\n"
+
+
+@test
+def a_consumer_reads_from_the_replica_in_its_rack():
+    from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
+    with Racks([KIND] * 3) as cluster:
+        topic = name()
+        create_topic(cluster, topic, 1)
+        eventually(lambda: all_in_sync(cluster, topic), 30, "the ISR of three")
+        with Load(cluster, topic) as load:
+            time.sleep(1)
+            leader = partitions_of(cluster, topic)[0].leader
+            near = leader % 3 + 1
+            seen, served = [], set()
+
+            def told(text):
+                partition = json.loads(text)["topics"].get(topic, {}).get("partitions", {}).get("0", {})
+                served.add(partition.get("broker"))
+            consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "near", "client.rack": f"rack-{near}",
+                                 "statistics.interval.ms": 200, "stats_cb": told, "log_level": 0})
+            consumer.assign([TopicPartition(topic, 0, OFFSET_BEGINNING)])
+
+            def reads_near():
+                served.clear()
+                for _ in range(10):
+                    seen.extend(m.offset() for m in consumer.consume(500, 0.1) if m.error() is None)
+                return served == {near}
+            eventually(reads_near, 30, f"that node {near} serves the consumer of its rack, not leader {leader}")
+            before = len(seen)
+            eventually(lambda: reads_near() and len(seen) > before + 100, 20, "more records from there")
+        consumer.close()
+        equal(seen, list(range(len(seen))), "the offsets in their order")
+        load.check()
 
 
 @test

@@ -20,13 +20,9 @@ constexpr int8_t kStopping = 1;
 constexpr int16_t kRegisterBrokerVersion = 4;
 constexpr int16_t kRegistrationChangeVersion = 3;
 
-Bytes registration_record(const BrokerRegistrationRequest& request, int64_t epoch) {
-  RegisterBrokerRecord record;
-  record.broker_id = request.broker_id;
-  record.incarnation_id = request.incarnation_id;
-  record.broker_epoch = epoch;
-  record.fenced = true;
-  record.rack = request.rack;
+// Where a node listens and what it supports, from its registration into the record.
+template <class Request, class Record>
+void take_description(const Request& request, Record& record) {
   for (const auto& listener : request.listeners) {
     record.end_points.push_back({.name = listener.name,
                                  .host = listener.host,
@@ -38,6 +34,16 @@ Bytes registration_record(const BrokerRegistrationRequest& request, int64_t epoc
                                .min_supported_version = feature.min_supported_version,
                                .max_supported_version = feature.max_supported_version});
   }
+}
+
+Bytes registration_record(const BrokerRegistrationRequest& request, int64_t epoch) {
+  RegisterBrokerRecord record;
+  record.broker_id = request.broker_id;
+  record.incarnation_id = request.incarnation_id;
+  record.broker_epoch = epoch;
+  record.fenced = true;
+  record.rack = request.rack;
+  take_description(request, record);
   record.log_dirs = request.log_dirs;
   std::sort(record.log_dirs.begin(), record.log_dirs.end());
   return to_record(record, kRegisterBrokerVersion);
@@ -287,17 +293,7 @@ std::vector<Bytes> register_controller(const MetadataImage& image,
   RegisterControllerRecord record;
   record.controller_id = request.controller_id;
   record.incarnation_id = request.incarnation_id;
-  for (const auto& listener : request.listeners) {
-    record.end_points.push_back({.name = listener.name,
-                                 .host = listener.host,
-                                 .port = listener.port,
-                                 .security_protocol = listener.security_protocol});
-  }
-  for (const auto& feature : request.features) {
-    record.features.push_back({.name = feature.name,
-                               .min_supported_version = feature.min_supported_version,
-                               .max_supported_version = feature.max_supported_version});
-  }
+  take_description(request, record);
   Bytes bytes = to_record(record, 0);
   const auto known = image.controllers.find(request.controller_id);
   if (known != image.controllers.end() && known->second.registration == bytes) {

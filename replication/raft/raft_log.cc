@@ -164,7 +164,8 @@ void RaftLog::note_control(const BatchView& batch) {
 
 std::vector<std::pair<Bytes, Bytes>> RaftLog::voter_records(int64_t offset) const {
   std::vector<std::pair<Bytes, Bytes>> records;
-  if (kraft_version_record_) {
+  // It comes with the first voters, and goes with them when the log is cut.
+  if (kraft_version_record_ && voters_.lower_bound(offset) != voters_.begin()) {
     records.push_back(*kraft_version_record_);
   }
   if (const auto behind = voters_.lower_bound(offset); behind != voters_.begin()) {
