@@ -180,18 +180,22 @@ TEST_CASE("a cluster that nothing happens to acknowledges everything, and replic
 }
 
 TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is lost or doubled") {
+  // Seeds that have found a fault once: a stale leader, a proposal without an answer, a replaced
+  // disk, two of them at once, offsets that were forgotten.
+  std::vector<uint64_t> seeds = {5, 53, 85, 177, 1373};
   const char* const given = std::getenv("KLAMM_SIM_SEEDS");  // how many; or one, as =SEED
-  uint64_t first = 1;
-  uint64_t last = 30;
-  if (given != nullptr) {
-    const std::string text = given;
-    last = std::stoull(text.starts_with('=') ? text.substr(1) : text);
-    first = text.starts_with('=') ? last : 1;
+  const std::string text = given == nullptr ? "30" : given;
+  if (text.starts_with('=')) {
+    seeds = {std::stoull(text.substr(1))};
+  } else {
+    for (uint64_t seed = 1; seed <= std::stoull(text); ++seed) {
+      seeds.push_back(seed);
+    }
   }
   size_t acknowledged = 0;
   size_t read = 0;
   size_t commits = 0;
-  for (uint64_t seed = first; seed <= last; ++seed) {
+  for (const uint64_t seed : seeds) {
     const Outcome outcome = live(seed, 20'000);
     INFO("seed " << seed << ": " << outcome.wrong);
     CHECK(outcome.wrong.empty());
@@ -199,9 +203,9 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
     read += outcome.read;
     commits += outcome.commits;
   }
-  CHECK(acknowledged > 100 * (last - first + 1));
-  CHECK(read > 50 * (last - first + 1));
-  CHECK(commits > 10 * (last - first + 1));
+  CHECK(acknowledged > 100 * seeds.size());
+  CHECK(read > 50 * seeds.size());
+  CHECK(commits > 10 * seeds.size());
 }
 
 TEST_CASE("the same seed gives the same trace") {
