@@ -153,7 +153,8 @@ class Load:
             return
         now, partition = time.monotonic(), message.partition()
         self.gap, self.last[partition] = max(self.gap, now - self.last.get(partition, now)), now
-        self.acked[int(message.value())] = (message.partition(), message.offset())
+        offset = message.offset()
+        self.acked[int(message.value())] = (message.partition(), -1 if offset is None or offset < 0 else offset)
 
     def run(self):
         number = 0
@@ -166,7 +167,7 @@ class Load:
 
     def check(self):
         """Everything acknowledged is there once, where the acknowledgement said; nothing failed; order is kept."""
-        from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, TopicPartition
+        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
         assert not self.failed, f"{len(self.failed)} records were refused: {self.failed[0]}"
         consumer = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": "check", "enable.auto.commit": False,
                              "log_level": 0})
@@ -187,6 +188,6 @@ class Load:
         consumer.close()
         # Of a batch that timed out and that a later one's success acknowledged, librdkafka tells no offset.
         lost = [n for n, (partition, offset) in self.acked.items()
-                if n not in found or found[n][0] != partition or offset not in (found[n][1], OFFSET_INVALID)]
+                if n not in found or found[n][0] != partition or offset not in (found[n][1], -1)]
         assert not lost, f"{len(lost)} of {len(self.acked)} acknowledged records are lost or elsewhere: {lost[:5]}"
         return len(self.acked)

@@ -4,7 +4,7 @@ import threading
 import time
 
 from broker import LIBS
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_INVALID, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 QUIET = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 300}
 PER_SECOND = 400
@@ -22,8 +22,9 @@ class Writer(threading.Thread):
     def told(self, error, message):
         if error is not None:
             return self.failed.append(str(error))
+        # Of a batch that timed out and that a later one's success acknowledged, librdkafka tells no offset.
         offset = message.offset()
-        self.history.ack(message.value().decode(), message.partition(), -1 if offset == OFFSET_INVALID else offset)
+        self.history.ack(message.value().decode(), message.partition(), -1 if offset is None or offset < 0 else offset)
 
     def run(self):
         number = 0
