@@ -62,8 +62,7 @@ PartitionChange::PartitionChange(const MetadataImage& image, const TopicImage& t
 bool PartitionChange::is_eligible(int32_t id) const {
   const auto broker = image_.brokers.find(id);
   if (broker == image_.brokers.end() || brokers_.gone.contains(id) ||
-      (!brokers_.back.contains(id) &&
-       (broker->second.fenced || broker->second.in_controlled_shutdown))) {
+      (!brokers_.back.contains(id) && !is_active(broker->second))) {
     return false;
   }
   const auto place =
