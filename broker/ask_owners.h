@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -50,6 +51,46 @@ class AnswerSlot {
  private:
   std::shared_ptr<Share> share_;
   size_t index_;
+};
+
+// An answer that something has to come to pass for, within a time. Whoever is waited for gets a
+// copy, and calls it with the code that the answer is made from; only the first call counts. On the
+// shard of the slot's owner.
+template <class Answer>
+class PatientAnswer {
+ public:
+  using Make = std::move_only_function<Answer(ErrorCode)>;
+
+  PatientAnswer(Broker& owner, AnswerSlot<Answer> slot, Make make)
+      : state_(std::make_shared<State>(owner, std::move(slot), std::move(make))) {}
+
+  void operator()(ErrorCode code) const {
+    if (!state_->slot) {
+      return;
+    }
+    if (state_->timer) {
+      state_->owner.timers().cancel(*state_->timer);
+    }
+    auto slot = std::move(*std::exchange(state_->slot, std::nullopt));
+    slot.put(state_->make(code));
+  }
+  // REQUEST_TIMED_OUT when nobody has called after that long.
+  void expire_after(int32_t timeout_ms) const {
+    if (state_->slot) {
+      state_->timer =
+          state_->owner.timers().after(state_->owner.clock(), std::max(timeout_ms, 0),
+                                       [self = *this] { self(ErrorCode::kRequestTimedOut); });
+    }
+  }
+
+ private:
+  struct State {
+    Broker& owner;
+    std::optional<AnswerSlot<Answer>> slot;
+    Make make;
+    std::optional<Timers::Id> timer{};
+  };
+  std::shared_ptr<State> state_;
 };
 
 // Questions to partitions of many owners, answered in their order: `owner(question)` names the

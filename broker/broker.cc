@@ -40,14 +40,15 @@ Broker::Broker(Node& node, size_t shard)
       background_(node, shard),
       replicas_(environment_.clock, environment_.random, background_, config_, node.dirs(),
                 environment_.open_files_max / node.shard_count(), {shard, node.shard_count()}),
-      cleaner_(config_, replicas_, timers_, environment_.clock),
-      mover_(replicas_, timers_, environment_.clock, environment_.random, background_,
+      cleaner_(config_, replicas_, timers_, environment_.clock, background_),
+      mover_(config_, node.move_throttle(), replicas_, timers_, environment_.clock,
+             environment_.random, background_,
              [this](const storage::TopicPartition& id, const Uuid& directory) {
                note_placed(id, directory);
              }),
       housekeeping_(config_, replicas_, timers_, environment_.clock),
-      fetchers_(config_, replicas_, environment_.transport(shard), timers_, environment_.clock,
-                [&node] { return node.broker_epoch(); }),
+      fetchers_(config_, node.follower_throttle(), replicas_, environment_.transport(shard),
+                timers_, environment_.clock, [&node] { return node.broker_epoch(); }),
       groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
       fetch_sessions_(
           static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {
@@ -133,11 +134,25 @@ void Broker::warn_of_storage(const Error& error) {
 void Broker::follow(const ImagePtr& image) {
   if (image->offset > replicas_.image()->offset) {
     const ImagePtr before = replicas_.image();
+    follow_config(*image);
     replicas_.follow(image);
     fetchers_.follow(before, image);
     if (before->topics != image->topics) {
       groups_.drop_lost();
     }
+  }
+}
+
+void Broker::load(const ImagePtr& image, Homes homes) {
+  follow_config(*image);
+  replicas_.load(image, std::move(homes));
+}
+
+void Broker::follow_config(const replication::MetadataImage& image) {
+  if (image.configs != replicas_.image()->configs) {
+    config_.follow(
+        image.config(replication::ConfigResource::kBroker, ""),
+        image.config(replication::ConfigResource::kBroker, std::to_string(config_.node_id())));
   }
 }
 

@@ -111,6 +111,8 @@ class Broker {
   // Tells the operator of an error of the disk, once in a while.
   void warn_of_storage(const Error& error);
 
+  // Takes over the first image, with the shard's share of what was found in the directories.
+  void load(const ImagePtr& image, Homes homes);
   // Takes over a newer image.
   void follow(const ImagePtr& image);
   // Begins to follow leaders, and the shard's part of the recurring work.
@@ -119,11 +121,12 @@ class Broker {
  private:
   void note_placed(const storage::TopicPartition& id, const Uuid& directory);
   void check_isrs();
+  void follow_config(const replication::MetadataImage& image);
 
   Node& node_;
   size_t shard_;
   Environment environment_;
-  const BrokerConfig& config_;
+  BrokerConfig config_;  // with what is set at run time
   ShardBackground background_;
   Timers timers_;
   Replicas replicas_;

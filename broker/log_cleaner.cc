@@ -15,10 +15,11 @@ constexpr int64_t kPauseMs = 1;
 }  // namespace
 
 LogCleaner::LogCleaner(const BrokerConfig& config, Replicas& replicas, Timers& timers,
-                       const storage::Clock& clock)
+                       const storage::Clock& clock, storage::Background& background)
     : replicas_(replicas),
       timers_(timers),
       clock_(clock),
+      background_(background),
       enabled_(config.flag("log.cleaner.enable")),
       backoff_ms_(config.number("log.cleaner.backoff.ms")),
       map_bytes_max_(static_cast<uint64_t>(config.number("log.cleaner.dedupe.buffer.size"))) {}
@@ -66,16 +67,36 @@ void LogCleaner::go_on() {
   const int64_t until = clock_.monotonic_ms() + kSliceMs;
   Result<bool> done = false;
   for (int i = 0; i < kStepsMax && done && !*done && clock_.monotonic_ms() < until; ++i) {
+    if (compaction_->unsynced() != nullptr) {
+      return sync();
+    }
     done = compaction_->step(kStepBytes);
   }
   if (done && !*done) {
     timers_.after(clock_, kPauseMs, [this] { go_on(); });
     return;
   }
-  if (!done) {
+  end(done ? Result<>() : std::unexpected(done.error()));
+}
+
+void LogCleaner::sync() {
+  background_.run([file = compaction_->unsynced()] { return file->sync(); },
+                  [this](const Result<>& outcome) {
+                    if (!outcome) {
+                      return end(outcome);
+                    }
+                    compaction_->note_synced();
+                    go_on();
+                  });
+}
+
+void LogCleaner::end(const Result<>& outcome) {
+  if (!outcome) {
     uncleanable_.insert(current_);
-    spdlog::error("cannot compact {}: {}", partition->id().directory(), done.error().why);
-  } else {
+    spdlog::error("cannot compact partition {} of {}: {}", current_.second,
+                  current_.first.to_string(), outcome.error().why);
+  } else if (const Partition* const partition =
+                 replicas_.find_open(current_.first, current_.second)) {
     spdlog::info("compacted {}: {} bytes became {}", partition->id().directory(),
                  compaction_->bytes_read(), compaction_->bytes_kept());
   }

@@ -13,7 +13,7 @@ namespace klamm::broker {
 class LogCleaner {
  public:
   LogCleaner(const BrokerConfig& config, Replicas& replicas, Timers& timers,
-             const storage::Clock& clock);
+             const storage::Clock& clock, storage::Background& background);
 
   // Looks for work every log.cleaner.backoff.ms from now on, unless log.cleaner.enable is false.
   void start();
@@ -21,11 +21,14 @@ class LogCleaner {
  private:
   void look();
   void go_on();
+  void sync();
+  void end(const Result<>& outcome);
   void begin_next();
 
   Replicas& replicas_;
   Timers& timers_;
   const storage::Clock& clock_;
+  storage::Background& background_;
   bool enabled_;
   int64_t backoff_ms_;
   uint64_t map_bytes_max_;

@@ -71,11 +71,17 @@ void LogMover::go_on() {
 
 // True when the move is over.
 Result<bool> LogMover::advance(const TopicPartition& id, Move& move) {
-  if (*move.flushing) {
+  const int64_t now = clock_.monotonic_ms();
+  const bool is_bounded = throttle_.applies(config_, *replicas_.image(), id.topic, id.partition);
+  if (*move.flushing || (is_bounded && throttle_.is_exceeded(config_, now))) {
     return false;
   }
   TRY(Partition* const partition, replicas_.find_replica(id));
+  const int64_t size_before = move.copy->copy().size();
   TRY(const bool caught_up, move.copy->step(partition->log(), kSliceBytes, clock_.wall_ms()));
+  if (is_bounded) {
+    throttle_.record(move.copy->copy().size() - size_before, now);
+  }
   if (!caught_up || partition->is_flushing()) {
     return false;
   }

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "broker/cluster/throttle.h"
 #include "broker/replicas.h"
 #include "broker/timers.h"
 #include "storage/log_move.h"
@@ -18,9 +19,12 @@ class LogMover {
   // Told when a log lies in its new directory.
   using Moved = std::function<void(const storage::TopicPartition&, const Uuid& directory)>;
 
-  LogMover(Replicas& replicas, Timers& timers, const storage::Clock& clock, storage::Random& random,
-           storage::Background& background, Moved moved)
-      : replicas_(replicas),
+  LogMover(const BrokerConfig& config, Throttle& throttle, Replicas& replicas, Timers& timers,
+           const storage::Clock& clock, storage::Random& random, storage::Background& background,
+           Moved moved)
+      : config_(config),
+        throttle_(throttle),
+        replicas_(replicas),
         timers_(timers),
         clock_(clock),
         random_(random),
@@ -64,6 +68,8 @@ class LogMover {
   Result<> begin_flush(const storage::TopicPartition& id, Move& move);
   void give_up(Moves::iterator move);
 
+  const BrokerConfig& config_;
+  Throttle& throttle_;
   Replicas& replicas_;
   Timers& timers_;
   const storage::Clock& clock_;

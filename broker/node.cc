@@ -263,7 +263,7 @@ Result<> Node::load_shards() {
     }
   }
   for (size_t i = 0; i < shard_count_; ++i) {
-    shards_[i]->replicas().load(image(), std::move(homes[i]));
+    shards_[i]->load(image(), std::move(homes[i]));
   }
   return {};
 }
@@ -273,7 +273,10 @@ Result<> Node::adopt(const storage::FoundPartition& found, LogDir& dir, std::vec
   // A node that is no quorum by itself learns later which topics there are (drop_strays).
   const bool is_known = topic != nullptr && (!found.topic_id || *found.topic_id == topic->id);
   if (!is_known && (quorum_->is_active() || !found.topic_id)) {
-    spdlog::warn("{} belongs to no topic of this cluster; it is left alone", found.folder);
+    if (!found.is_future) {
+      TRY(const std::string kept, dir.mark_stray(found.id, environment_.random));
+      spdlog::warn("{} belongs to no topic of this cluster; it is {} now", found.folder, kept);
+    }
     return {};
   }
   const size_t shard =

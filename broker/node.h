@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "broker/cluster/throttle.h"
 #include "replication/controller/topics.h"
 #include "storage/log_dir.h"
 
@@ -55,6 +56,10 @@ class Node {
   bool is_active_controller() const { return is_active_controller_; }
   int32_t controller_id() const { return controller_id_; }
   int64_t broker_epoch() const { return broker_epoch_; }
+  // For replicas that catch up here, that followers catch up with, and that change directories.
+  Throttle& follower_throttle() { return follower_throttle_; }
+  Throttle& leader_throttle() { return leader_throttle_; }
+  Throttle& move_throttle() { return move_throttle_; }
   // Needed before shards may talk to each other; not owned.
   void use(Mailboxes& mailboxes) { mailboxes_ = &mailboxes; }
   Mailboxes& mailboxes() { return *mailboxes_; }
@@ -126,6 +131,11 @@ class Node {
   std::unique_ptr<Lifecycle> lifecycle_;
   std::unique_ptr<IsrUpdates> isr_updates_;
   std::unique_ptr<BrokerWatch> broker_watch_;
+  Throttle follower_throttle_{"follower.replication.throttled.rate",
+                              "follower.replication.throttled.replicas"};
+  Throttle leader_throttle_{"leader.replication.throttled.rate",
+                            "leader.replication.throttled.replicas"};
+  Throttle move_throttle_{"replica.alter.log.dirs.io.max.bytes.per.second", nullptr};
   std::vector<std::unique_ptr<Broker>> shards_;
   Mailboxes* mailboxes_ = nullptr;
   std::vector<std::move_only_function<void(const Result<>&)>> checkpoints_wanted_;

@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <map>
 
 #include "protocol/base/check.h"
 
@@ -17,6 +18,23 @@ using storage::TopicPartition;
 namespace {
 
 constexpr int64_t kRemoveFolderDelayMs = 60'000;
+
+// The directory that serves and holds the fewest logs; null when all have failed.
+LogDir* emptiest_of(const std::vector<std::unique_ptr<LogDir>>& dirs, const Homes& homes) {
+  std::map<const LogDir*, size_t> load;
+  if (dirs.size() > 1) {
+    for (const auto& [id, dir] : homes) {
+      ++load[dir];
+    }
+  }
+  LogDir* emptiest = nullptr;
+  for (const auto& dir : dirs) {
+    if (!dir->is_offline() && (emptiest == nullptr || load[dir.get()] < load[emptiest])) {
+      emptiest = dir.get();
+    }
+  }
+  return emptiest;
+}
 
 }  // namespace
 
@@ -35,8 +53,8 @@ bool Replicas::has_all_directories() const {
          dirs_.size() >= config_.log_dirs().size();
 }
 
-// A new log goes where the controller has put it; if that is a directory of an earlier life, and
-// none is missing, anywhere.
+// A new log goes where the controller has put it; if it has not, or that is a directory of an
+// earlier life and none is missing, to the emptiest.
 Result<LogDir*> Replicas::home_for(const TopicPartition& id, const PartitionImage& image) {
   if (const auto known = homes_.find(id); known != homes_.end()) {
     return known->second;
@@ -50,8 +68,13 @@ Result<LogDir*> Replicas::home_for(const TopicPartition& id, const PartitionImag
   if (!is_here && has_all_directories()) {
     wanted = {};
   }
+  if (!replication::is_directory(wanted)) {
+    if (LogDir* const emptiest = emptiest_of(dirs_, homes_)) {
+      return emptiest;
+    }
+  }
   for (const auto& dir : dirs_) {
-    if (replication::is_directory(wanted) ? dir->directory_id() == wanted : !dir->is_offline()) {
+    if (dir->directory_id() == wanted) {
       return dir.get();
     }
   }
@@ -327,7 +350,9 @@ void Replicas::drop_strays() {
       ++home;
       continue;
     }
-    spdlog::warn("{} belongs to no replica of this broker; it is left alone", dir->folder_of(id));
+    const auto kept = dir->mark_stray(id, random_);
+    spdlog::warn("{} belongs to no replica of this broker; {}", dir->folder_of(id),
+                 kept ? "it is " + *kept + " now" : kept.error().why);
     home = homes_.erase(home);
   }
 }

@@ -11,6 +11,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from broker import Broker, free_port  # noqa: E402
+from tap import eventually  # noqa: E402
 
 PROPERTIES = """process.roles={roles}
 node.id={id}
@@ -121,8 +122,9 @@ def create_topic(cluster, topic, partitions=3, config=None):
 
 
 def partitions_of(cluster, topic):
+    """Of a topic that exists; a broker may hear of it a little after its creation was answered."""
     client = admin(cluster)
-    return client.list_topics(topic, timeout=20).topics[topic].partitions
+    return eventually(lambda: client.list_topics(topic, timeout=20).topics[topic].partitions, 20, f"{topic} in the metadata")
 
 
 class Load:

@@ -274,6 +274,9 @@ Result<> Compaction::write(std::span<const uint8_t> batch) {
 }
 
 Result<> Compaction::clean(uint64_t budget) {
+  if (group_is_written_) {
+    return finish_group();
+  }
   const auto& group = groups_[next_group_];
   if (out_ == nullptr) {
     TRY(out_, log_.open_cleaned(group.front()->base_offset()));
@@ -294,7 +297,11 @@ Result<> Compaction::clean(uint64_t budget) {
     return {};
   }
   position_ = 0;
-  return ++next_in_group_ < group.size() ? Result<>() : finish_group();
+  if (++next_in_group_ == group.size()) {
+    group_is_written_ = true;
+    unsynced_ = out_;
+  }
+  return {};
 }
 
 Result<> Compaction::finish_group() {
@@ -302,8 +309,12 @@ Result<> Compaction::finish_group() {
   for (const Segment* segment : groups_[next_group_]) {
     bases.push_back(segment->base_offset());
   }
-  TRY_VOID(out_->sync());
+  if (unsynced_ != nullptr) {
+    TRY_VOID(unsynced_->sync());
+    unsynced_.reset();
+  }
   out_.reset();
+  group_is_written_ = false;
   TRY_VOID(log_.replace_segments(bases, aborted_, now_ms_));
   bytes_kept_ += out_size_;
   generation_ = log_.closed_generation();

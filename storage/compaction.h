@@ -27,6 +27,10 @@ class Compaction {
   // Reads about `budget` bytes and does what follows from them. True once there is no more to do.
   // KAFKA_STORAGE_ERROR and the like end it; the log is whole then.
   Result<bool> step(uint64_t budget);
+  // A segment that is written and must be on the medium before it takes the place of the old ones;
+  // null for none. The next step syncs it, unless somebody has and says so.
+  const std::shared_ptr<File>& unsynced() const { return unsynced_; }
+  void note_synced() { unsynced_.reset(); }
 
   // Bytes of segments before and after, so far.
   uint64_t bytes_read() const { return bytes_read_; }
@@ -67,6 +71,8 @@ class Compaction {
   CleanedTransactions transactions_;  // of the pass at hand: over the keys, then over the groups
   TxnIndex aborted_;                  // whose markers stay in the segment that is being written
   std::shared_ptr<File> out_;
+  std::shared_ptr<File> unsynced_;
+  bool group_is_written_ = false;
   uint64_t out_size_ = 0;
   uint64_t bytes_read_ = 0;
   uint64_t bytes_kept_ = 0;

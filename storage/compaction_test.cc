@@ -309,3 +309,34 @@ TEST_CASE("the last batch of a producer stays, if need be without records") {
   next.add(kNow, span_of("a"), span_of("4"));
   CHECK(log->append_as_leader(next.build(), 0, kNow));
 }
+
+TEST_CASE("a cleaned segment may be synced by somebody else, and by nobody twice") {
+  for (const bool by_caller : {true, false}) {
+    SimDisk disk;
+    auto log = open_log(disk);
+    write_history(*log, 3);
+    REQUIRE(log->flush(kNow));
+    const Content before = content_of(*log);
+    auto compaction = Compaction::begin(*log, log->end_offset(), kNow, 1 << 20);
+    REQUIRE(compaction);
+    REQUIRE(*compaction != nullptr);
+    int handed_out = 0;
+    Result<bool> done = false;
+    while (!*done) {
+      if (by_caller && (*compaction)->unsynced() != nullptr) {
+        ++handed_out;
+        REQUIRE((*compaction)->unsynced()->sync());
+        (*compaction)->note_synced();
+      }
+      done = (*compaction)->step(400);
+      REQUIRE(done);
+    }
+    CHECK((handed_out > 0) == by_caller);
+    CHECK(content_of(*log).size() < before.size());
+    const Content after = content_of(*log);
+    compaction->reset();
+    log.reset();
+    disk.cut_power();
+    CHECK(content_of(*open_log(disk)) == after);
+  }
+}

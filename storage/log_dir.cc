@@ -145,10 +145,18 @@ std::string LogDir::named(const TopicPartition& id, Random& random, const char* 
   return path_ + "/" + id.topic.substr(0, kNameMax - tail.size()) + tail;
 }
 
-Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& random) {
-  std::string to = named(id, random, "-delete");
+Result<std::string> LogDir::mark(const TopicPartition& id, Random& random, const char* suffix) {
+  std::string to = named(id, random, suffix);
   TRY_VOID(disk_.rename(folder_of(id), to));
   return to;
+}
+
+Result<std::string> LogDir::mark_deleted(const TopicPartition& id, Random& random) {
+  return mark(id, random, "-delete");
+}
+
+Result<std::string> LogDir::mark_stray(const TopicPartition& id, Random& random) {
+  return mark(id, random, "-stray");
 }
 
 Result<> LogDir::store_checkpoints(const Offsets& offsets) {

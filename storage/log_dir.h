@@ -64,6 +64,9 @@ class LogDir {
   }
   // Renames a partition's folder for deletion and returns its new path.
   Result<std::string> mark_deleted(const TopicPartition& id, Random& random);
+  // The same for the folder of a partition that has no replica here, which is kept for its owner to
+  // look at. Nobody reads it again.
+  Result<std::string> mark_stray(const TopicPartition& id, Random& random);
 
   struct Offsets {
     OffsetCheckpoint recovery_points, start_offsets, high_watermarks, cleaned;
@@ -77,6 +80,7 @@ class LogDir {
     const auto found = offsets.find(id);
     return found == offsets.end() ? 0 : found->second;
   }
+  Result<std::string> mark(const TopicPartition& id, Random& random, const char* suffix);
   std::string named(const TopicPartition& id, Random& random, const char* suffix) const;
   Result<> load_identity(Random& random, const LogDirIdentity& wanted);
   Result<> write_identity(Random& random);

@@ -43,6 +43,19 @@ TEST_CASE("the mark of a clean stop holds the broker epoch and serves once") {
   CHECK_FALSE((*LogDir::open(disk, random, "/d", {"c", 1}))->was_clean());
 }
 
+TEST_CASE("a stray folder is kept under a name that nobody takes for a partition") {
+  SimDisk disk;
+  SimRandom random(5);
+  auto dir = *LogDir::open(disk, random, "/d", {"c", 1});
+  REQUIRE(disk.make_dirs("/d/lost-0").has_value());
+  REQUIRE(disk.write_file("/d/lost-0/00000000000000000000.log", "x").has_value());
+  const auto kept = dir->mark_stray({"lost", 0}, random);
+  REQUIRE(kept.has_value());
+  CHECK(kept->ends_with("-stray"));
+  CHECK(dir->partitions()->empty());
+  CHECK(*disk.read_file(*kept + "/00000000000000000000.log") == "x");
+}
+
 TEST_CASE("partitions are found with their topic ids, and interrupted deletions are finished") {
   SimDisk disk;
   SimRandom random(5);

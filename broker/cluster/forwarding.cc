@@ -44,13 +44,14 @@ Bytes address_bytes(const std::string& host) {
   return Bytes::copy_of({parsed, 4});
 }
 
-class Forwarding : public std::enable_shared_from_this<Forwarding> {
+class Forward : public std::enable_shared_from_this<Forward> {
  public:
-  Forwarding(Node& node, Bytes frame, FrameOrigin origin, ReplyTicket ticket)
+  using Done = std::move_only_function<void(Result<Bytes>)>;
+  Forward(Node& node, Bytes frame, FrameOrigin origin, Done done)
       : node_(node),
         frame_(std::move(frame)),
         origin_(std::move(origin)),
-        ticket_(std::move(ticket)),
+        done_(std::move(done)),
         deadline_ms_(broker().clock().monotonic_ms() + kGiveUpMs) {}
 
   void send() {
@@ -61,7 +62,7 @@ class Forwarding : public std::enable_shared_from_this<Forwarding> {
             if (!answer && answer.error().code == ErrorCode::kNotController) {
               self->again();
             } else {
-              self->finish(std::move(answer));
+              self->done_(std::move(answer));
             }
           });
     }
@@ -72,7 +73,7 @@ class Forwarding : public std::enable_shared_from_this<Forwarding> {
     node_.channel().ask_remote<EnvelopeResponse>(
         std::move(request), [self = shared_from_this()](Result<EnvelopeResponse> answer) {
           if (answer && answer->error_code == ErrorCode::kNone && answer->response_data) {
-            self->finish(*answer->response_data);
+            self->done_(std::move(*answer->response_data));
           } else {
             self->again();
           }
@@ -83,46 +84,46 @@ class Forwarding : public std::enable_shared_from_this<Forwarding> {
   Broker& broker() { return node_.shard(kControllerShard); }
   void again() {
     if (broker().clock().monotonic_ms() >= deadline_ms_) {
-      return at_sink([](ReplySink& sink) { sink.abandon(); });
+      return done_(fail(ErrorCode::kRequestTimedOut, "there is no active controller"));
     }
     broker().timers().after(broker().clock(), kRetryMs,
                             [self = shared_from_this()] { self->send(); });
-  }
-  void finish(const Result<Bytes>& response) {
-    if (!response) {
-      return at_sink([](ReplySink& sink) { sink.abandon(); });
-    }
-    Writer frame;
-    frame.fixed(static_cast<int32_t>(response->size()));
-    frame.raw(response->span());
-    at_sink([slot = ticket_.slot, frame = std::move(frame)](ReplySink& sink) mutable {
-      sink.complete(slot, std::move(frame));
-    });
-  }
-  template <class Task>
-  void at_sink(Task task) {
-    ticket_.route->post([weak = ticket_.sink, task = std::move(task)]() mutable {
-      if (const auto sink = weak.lock()) {
-        task(*sink);
-      }
-    });
   }
 
   Node& node_;
   Bytes frame_;
   FrameOrigin origin_;
-  ReplyTicket ticket_;
+  Done done_;
   int64_t deadline_ms_;
 };
 
+void finish(const ReplyTicket& ticket, const Result<Bytes>& response) {
+  Writer frame;
+  if (response) {
+    frame.fixed(static_cast<int32_t>(response->size()));
+    frame.raw(response->span());
+  }
+  ticket.route->post([weak = ticket.sink, slot = ticket.slot, answered = response.has_value(),
+                      frame = std::move(frame)]() mutable {
+    if (const auto sink = weak.lock()) {
+      answered ? sink->complete(slot, std::move(frame)) : sink->abandon();
+    }
+  });
+}
+
 }  // namespace
 
-void forward(Broker& broker, Bytes frame, FrameOrigin origin, ReplyTicket ticket) {
+void forward(Broker& broker, Bytes frame, FrameOrigin origin,
+             std::move_only_function<void(Result<Bytes>)> done) {
   broker.at_controller([frame = std::move(frame), origin = std::move(origin),
-                        ticket = std::move(ticket)](Node& node) mutable {
-    std::make_shared<Forwarding>(node, std::move(frame), std::move(origin), std::move(ticket))
-        ->send();
+                        done = std::move(done)](Node& node) mutable {
+    std::make_shared<Forward>(node, std::move(frame), std::move(origin), std::move(done))->send();
   });
+}
+
+void forward(Broker& broker, Bytes frame, FrameOrigin origin, ReplyTicket ticket) {
+  forward(broker, std::move(frame), std::move(origin),
+          [ticket = std::move(ticket)](const Result<Bytes>& answer) { finish(ticket, answer); });
 }
 
 }  // namespace klamm::broker

@@ -72,12 +72,16 @@ void answer_at_controller(Node& node, const Bytes& frame, const std::string& cli
   Reader in(frame);
   const auto header = decode_request_header(in);
   const HandlerRow* const row = header ? find_handler(header->api_key) : nullptr;
-  if (row == nullptr || !row->is_forwarded) {
+  if (row == nullptr || row->forwarding == Forwarding::kNone) {
     return done(fail(header ? ErrorCode::kInvalidRequest : header.error().code,
                      "the request is not one that is forwarded"));
   }
-  RequestContext context{node.shard(kControllerShard), header->version,
-                         header->client_id.value_or(""), client_host, listener};
+  RequestContext context{node.shard(kControllerShard),
+                         header->version,
+                         header->client_id.value_or(""),
+                         client_host,
+                         listener,
+                         true};
   std::make_shared<Inside>(node, std::move(done))->invoke(*row, context, *header, in);
   node.raft_driver().arm();
 }

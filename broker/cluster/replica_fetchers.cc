@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "replication/metadata/replica_list.h"
+
 namespace klamm::broker {
 
 using namespace protocol;
@@ -41,6 +43,14 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   };
 
   int64_t now() const { return all_.clock_.monotonic_ms(); }
+
+  // A replica that is not in sync yet and has had its share of bytes for now.
+  bool is_throttled(const TopicPartition& id) const {
+    const auto& image = *all_.replicas_.image();
+    const PartitionImage* const partition = image.partition(id.topic, id.partition);
+    return partition != nullptr && !replication::contains(partition->isr, all_.config_.node_id()) &&
+           all_.throttle_.applies(all_.config_, image, id.topic, id.partition);
+  }
 
   // What to ask for a partition, nullopt while its log is not open.
   std::optional<FetchRequest::FetchPartition> wanted(const Key& key, State& state) {
@@ -130,6 +140,9 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
     size_t active = 0;
     int64_t soonest_ms = INT64_MAX;
     for (auto& [key, state] : partitions_) {
+      if (is_throttled(state.id) && all_.throttle_.is_exceeded(all_.config_, now())) {
+        state.not_before_ms = now() + kBackoffMs;
+      }
       if (state.not_before_ms > now()) {
         soonest_ms = std::min(soonest_ms, state.not_before_ms);
         forget(key, state, request);
@@ -219,6 +232,9 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       done = partition->truncate(answer.diverging_epoch.epoch, answer.diverging_epoch.end_offset,
                                  wall);
     } else {
+      if (answer.records && is_throttled(state.id)) {
+        all_.throttle_.record(static_cast<int64_t>(answer.records->size()), now());
+      }
       done = partition->append_fetched(answer.records ? answer.records->bytes() : Bytes(),
                                        answer.high_watermark, answer.log_start_offset, wall);
     }
@@ -247,10 +263,11 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   bool stopped_ = false;
 };
 
-ReplicaFetchers::ReplicaFetchers(const BrokerConfig& config, Replicas& replicas,
+ReplicaFetchers::ReplicaFetchers(const BrokerConfig& config, Throttle& throttle, Replicas& replicas,
                                  replication::Transport& transport, Timers& timers,
                                  const storage::Clock& clock, std::function<int64_t()> broker_epoch)
     : config_(config),
+      throttle_(throttle),
       replicas_(replicas),
       transport_(transport),
       timers_(timers),

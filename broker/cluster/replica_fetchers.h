@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 
+#include "broker/cluster/throttle.h"
 #include "broker/config/broker_config.h"
 #include "broker/replicas.h"
 #include "broker/timers.h"
@@ -22,8 +23,8 @@ class ReplicaFetchers {
     auto operator<=>(const Key&) const = default;
   };
 
-  ReplicaFetchers(const BrokerConfig& config, Replicas& replicas, replication::Transport& transport,
-                  Timers& timers, const storage::Clock& clock,
+  ReplicaFetchers(const BrokerConfig& config, Throttle& throttle, Replicas& replicas,
+                  replication::Transport& transport, Timers& timers, const storage::Clock& clock,
                   std::function<int64_t()> broker_epoch);
   ~ReplicaFetchers();
 
@@ -39,6 +40,7 @@ class ReplicaFetchers {
   std::optional<replication::Address> address_of(int32_t broker) const;
 
   const BrokerConfig& config_;
+  Throttle& throttle_;
   Replicas& replicas_;
   replication::Transport& transport_;
   Timers& timers_;

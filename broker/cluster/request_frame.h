@@ -22,9 +22,8 @@ protocol::Writer request_frame(int16_t api_key, int16_t version, int32_t id, con
   return out;
 }
 
-// How many bytes of an answer, without its length, are its header; 0 when it cannot be read.
-inline size_t response_header_size(const protocol::Bytes& frame, int16_t api_key, int16_t version) {
-  protocol::Reader in(frame);
+// Leaves the reader at the body of an answer that begins with its header.
+inline void skip_response_header(protocol::Reader& in, int16_t api_key, int16_t version) {
   in.fixed<int32_t>();
   if (protocol::response_header_is_flexible(api_key, version)) {
     for (uint64_t tags = in.uvarint(); tags > 0 && in.ok(); --tags) {
@@ -32,6 +31,12 @@ inline size_t response_header_size(const protocol::Bytes& frame, int16_t api_key
       in.take(in.uvarint());
     }
   }
+}
+
+// How many bytes of an answer, without its length, are its header; 0 when it cannot be read.
+inline size_t response_header_size(const protocol::Bytes& frame, int16_t api_key, int16_t version) {
+  protocol::Reader in(frame);
+  skip_response_header(in, api_key, version);
   return in.ok() ? in.position() : 0;
 }
 

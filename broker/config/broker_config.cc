@@ -128,6 +128,7 @@ Result<BrokerConfig> BrokerConfig::make(ConfigMap given) {
       config.given_.emplace(name, value);
     }
   }
+  config.given_.emplace("broker.id", config.given_["node.id"]);
   TRY_VOID(config.resolve_listeners());
   return config;
 }
@@ -236,13 +237,43 @@ std::string BrokerConfig::inter_broker_listener() const {
   return found == advertised_.end() ? wanted : found->name;
 }
 
+void BrokerConfig::follow(const ConfigMap& cluster, const ConfigMap& own) {
+  const auto take = [](const ConfigMap& from) {
+    ConfigMap taken = from;
+    std::erase_if(taken, [](const auto& entry) {
+      const ConfigKey* const key = find_broker_key(entry.first);
+      return key == nullptr || key->update == ConfigUpdate::kReadOnly ||
+             !check_value(*key, entry.second);
+    });
+    return taken;
+  };
+  cluster_ = take(cluster);
+  own_ = take(own);
+}
+
+std::vector<std::pair<ConfigSource, std::string>> BrokerConfig::settings(
+    const std::string& name) const {
+  std::vector<std::pair<ConfigSource, std::string>> all;
+  for (const auto& [source, values] : {std::pair{ConfigSource::kDynamicBroker, &own_},
+                                       {ConfigSource::kDynamicDefault, &cluster_},
+                                       {ConfigSource::kStatic, &given_}}) {
+    if (const auto found = values->find(name); found != values->end()) {
+      all.emplace_back(source, found->second);
+    }
+  }
+  return all;
+}
+
 const std::string* BrokerConfig::find(std::string_view name) const {
-  if (const auto found = given_.find(std::string(name)); found != given_.end()) {
-    return &found->second;
+  const std::string key(name);
+  for (const ConfigMap* const values : {&own_, &cluster_, &given_}) {
+    if (const auto found = values->find(key); found != values->end()) {
+      return &found->second;
+    }
   }
   static std::map<std::string, std::string, std::less<>> defaults = [] {
     std::map<std::string, std::string, std::less<>> all;
-    for (const auto keys : {broker_keys(), klamm_keys()}) {
+    for (const auto keys : {broker_keys(), throttle_keys(), klamm_keys()}) {
       for (const ConfigKey& key : keys) {
         if (key.default_value != nullptr) {
           all[std::string(key.name)] = key.default_value;
@@ -301,7 +332,7 @@ std::string topic_default(const BrokerConfig& config, const ConfigKey& key) {
       const int64_t minutes = to_number(*value);
       return std::to_string(minutes < 0 ? minutes : minutes * 60'000);
     }
-    if (config.is_given(synonym) || synonym == key.broker_synonyms) {
+    if (!config.settings(synonym).empty() || synonym == key.broker_synonyms) {
       return *value;
     }
   }

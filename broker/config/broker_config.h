@@ -4,6 +4,7 @@
 // --override on the command line.
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "broker/config/keys.h"
@@ -27,7 +28,9 @@ enum class ConfigSource : int8_t {
   kDynamicBroker = 2,
   kDynamicDefault = 3,
   kStatic = 4,
-  kDefault = 5
+  kDefault = 5,
+  kClientMetrics = 7,
+  kGroup = 8
 };
 
 class BrokerConfig {
@@ -37,12 +40,17 @@ class BrokerConfig {
   // reported by unknown_keys().
   static Result<BrokerConfig> make(ConfigMap given);
 
+  // Takes over what is set at run time: for every broker, and for this one, which goes first. Keys
+  // that only a start can change are left as they are.
+  void follow(const ConfigMap& cluster, const ConfigMap& own);
+
   // The value in force, or nullptr when there is none.
   const std::string* find(std::string_view name) const;
   std::string get(std::string_view name) const;
   int64_t number(std::string_view name) const;
   bool flag(std::string_view name) const { return get(name) == "true"; }
-  bool is_given(std::string_view name) const { return given_.contains(std::string(name)); }
+  // By whom it was set, most specific first.
+  std::vector<std::pair<ConfigSource, std::string>> settings(const std::string& name) const;
   const ConfigMap& given() const { return given_; }
   const std::vector<std::string>& unknown_keys() const { return unknown_; }
 
@@ -64,6 +72,8 @@ class BrokerConfig {
   bool has_role(const std::string& role) const;
   Result<> resolve_listeners();
   Result<> check_listeners() const;
+  ConfigMap own_;      // set at run time for this broker,
+  ConfigMap cluster_;  // and for all
   ConfigMap given_;
   std::vector<std::string> unknown_;
   std::vector<Endpoint> listeners_;

@@ -24,23 +24,43 @@ bool is_number(ConfigType type) {
          type == ConfigType::kDouble;
 }
 
-// "[from,...]" or "[from,...,to]", perhaps with " or -1" behind.
-bool in_range(std::string_view valid, double number) {
+// The bound that is passed in "[from,...]" or "[from,...,to]", perhaps with " or -1" behind; empty
+// when none is.
+std::string range_error(std::string_view valid, double number) {
   if (valid.find("...") == std::string_view::npos) {
-    return true;
+    return "";
   }
   if (const size_t alternative = valid.find("] or "); alternative != std::string_view::npos) {
     double other = 0;
     if (parse(valid.substr(alternative + 5), other) && other == number) {
-      return true;
+      return "";
     }
     valid = valid.substr(0, alternative + 1);
   }
   const auto parts = split_list(valid.substr(1, valid.size() - 2));
-  double from = 0;
-  double to = 0;
-  return (!parse(parts.front(), from) || number >= from) &&
-         (parts.size() < 3 || !parse(parts[2], to) || number <= to);
+  double bound = 0;
+  if (parse(parts.front(), bound) && number < bound) {
+    return "Value must be at least " + parts.front();
+  }
+  if (parts.size() > 2 && parse(parts[2], bound) && number > bound) {
+    return "Value must be no more than " + parts[2];
+  }
+  return "";
+}
+
+// "*", or a list of partition:broker.
+bool names_replicas(const std::string& value) {
+  const auto is_digits = [](std::string_view text) {
+    return !text.empty() &&
+           std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });
+  };
+  const auto parts = split_list(value);
+  return value == "*" || std::all_of(parts.begin(), parts.end(), [&](const std::string& part) {
+           const size_t colon = part.find(':');
+           return colon != std::string::npos &&
+                  is_digits(std::string_view(part).substr(0, colon)) &&
+                  is_digits(std::string_view(part).substr(colon + 1));
+         });
 }
 
 Result<> check_number(const ConfigKey& key, const std::string& value) {
@@ -63,8 +83,8 @@ Result<> check_number(const ConfigKey& key, const std::string& value) {
     }
     number = static_cast<double>(whole);
   }
-  if (!in_range(key.valid, number)) {
-    return invalid(key, value, "Value must be in the range " + std::string(key.valid));
+  if (const std::string why = range_error(key.valid, number); !why.empty()) {
+    return invalid(key, value, why);
   }
   return {};
 }
@@ -104,12 +124,27 @@ const ConfigKey* find_key(std::span<const ConfigKey> keys, std::string_view name
   return found == keys.end() ? nullptr : &*found;
 }
 
+const ConfigKey* find_broker_key(std::string_view name) {
+  for (const auto keys : {broker_keys(), throttle_keys(), klamm_keys()}) {
+    if (const ConfigKey* const key = find_key(keys, name)) {
+      return key;
+    }
+  }
+  return nullptr;
+}
+
 Result<> check_value(const ConfigKey& key, const std::string& value) {
   if (is_number(key.type)) {
     return check_number(key, value);
   }
   if (key.type == ConfigType::kBoolean && value != "true" && value != "false") {
     return invalid(key, value, "Expected value to be either true or false");
+  }
+  if (key.valid.starts_with("[partitionId]:") && !names_replicas(value)) {
+    return invalid(key, "[" + value + "]",
+                   std::string(key.name) +
+                       " must be the literal '*' or a list of replicas in the following format: " +
+                       std::string(key.valid));
   }
   if (is_choice(key.valid)) {
     const auto choices = split_list(key.valid.substr(1, key.valid.size() - 2));
@@ -118,7 +153,7 @@ Result<> check_value(const ConfigKey& key, const std::string& value) {
       if (std::find(choices.begin(), choices.end(), part) == choices.end() &&
           !(part.empty() && value.empty())) {
         return invalid(
-            key, value,
+            key, part,
             "String must be one of: " + std::string(key.valid.substr(1, key.valid.size() - 2)));
       }
     }

@@ -31,16 +31,23 @@ struct ConfigKey {
   const char* default_value;  // nullptr: none
   std::string_view valid;     // in the reference's notation: "[0,...]", "[a, b]", ...
   ConfigUpdate update;
-  std::string_view broker_synonyms{};  // of a topic key, comma separated
+  std::string_view broker_synonyms{};  // of a topic's or group's key, comma separated
+  bool is_internal = false;            // never told
 };
 
 std::span<const ConfigKey> broker_keys();
 std::span<const ConfigKey> topic_keys();
 std::span<const ConfigKey> group_keys();
+// Of the subscriptions of KIP-714.
+std::span<const ConfigKey> client_metrics_keys();
+// Of a broker, but only set while it runs: the bounds of replication's bytes per second (KIP-73).
+std::span<const ConfigKey> throttle_keys();
 // Our own; their names begin with `klamm.`.
 std::span<const ConfigKey> klamm_keys();
 
 const ConfigKey* find_key(std::span<const ConfigKey> keys, std::string_view name);
+// Among all that a broker may be told.
+const ConfigKey* find_broker_key(std::string_view name);
 
 // The parts of a comma-separated list, trimmed, without empty ones.
 std::vector<std::string> split_list(std::string_view text);

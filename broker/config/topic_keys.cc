@@ -20,7 +20,7 @@ constexpr ConfigKey kTopicKeys[] = {
     {"flush.ms", Type::kLong, "9223372036854775807", "[0,...]", Update::kClusterWide, "log.flush.interval.ms,log.flush.scheduler.interval.ms"},
     {"follower.replication.throttled.replicas", Type::kList, "", "[partitionId]:[brokerId],[partitionId]:[brokerId],...", Update::kClusterWide, ""},
     {"index.interval.bytes", Type::kInt, "4096", "[0,...]", Update::kClusterWide, "log.index.interval.bytes"},
-    {"internal.segment.bytes", Type::kInt, nullptr, "", Update::kClusterWide, ""},
+    {"internal.segment.bytes", Type::kInt, nullptr, "", Update::kClusterWide, "", true},
     {"leader.replication.throttled.replicas", Type::kList, "", "[partitionId]:[brokerId],[partitionId]:[brokerId],...", Update::kClusterWide, ""},
     {"local.retention.bytes", Type::kLong, "-2", "[-2,...]", Update::kClusterWide, "log.local.retention.bytes"},
     {"local.retention.ms", Type::kLong, "-2", "[-2,...]", Update::kClusterWide, "log.local.retention.ms"},
@@ -50,38 +50,52 @@ constexpr ConfigKey kTopicKeys[] = {
 
 // One row per group key.
 constexpr ConfigKey kGroupKeys[] = {
-    {"consumer.assignment.interval.ms", Type::kInt, "1000", "[0,...]", Update::kClusterWide},
-    {"consumer.assignor.offload.enable", Type::kBoolean, "true", "", Update::kClusterWide},
-    {"consumer.heartbeat.interval.ms", Type::kInt, "5000", "[1,...]", Update::kClusterWide},
-    {"consumer.session.timeout.ms", Type::kInt, "45000", "[1,...]", Update::kClusterWide},
+    {"consumer.assignment.interval.ms", Type::kInt, "1000", "[0,...]", Update::kClusterWide, "group.consumer.assignment.interval.ms"},
+    {"consumer.assignor.offload.enable", Type::kBoolean, "true", "", Update::kClusterWide, "group.consumer.assignor.offload.enable", true},
+    {"consumer.heartbeat.interval.ms", Type::kInt, "5000", "[1,...]", Update::kClusterWide, "group.consumer.heartbeat.interval.ms"},
+    {"consumer.session.timeout.ms", Type::kInt, "45000", "[1,...]", Update::kClusterWide, "group.consumer.session.timeout.ms"},
     {"errors.deadletterqueue.copy.record.enable", Type::kBoolean, "false", "", Update::kClusterWide},
     {"errors.deadletterqueue.topic.name", Type::kString, "", "", Update::kClusterWide},
-    {"share.assignment.interval.ms", Type::kInt, "1000", "[0,...]", Update::kClusterWide},
-    {"share.assignor.offload.enable", Type::kBoolean, "true", "", Update::kClusterWide},
+    {"share.assignment.interval.ms", Type::kInt, "1000", "[0,...]", Update::kClusterWide, "group.share.assignment.interval.ms"},
+    {"share.assignor.offload.enable", Type::kBoolean, "true", "", Update::kClusterWide, "group.share.assignor.offload.enable", true},
     {"share.auto.offset.reset", Type::kString, "latest", "[latest, earliest, by_duration:PnDTnHnMn.nS]", Update::kClusterWide},
-    {"share.delivery.count.limit", Type::kInt, "5", "[2,...]", Update::kClusterWide},
-    {"share.heartbeat.interval.ms", Type::kInt, "5000", "[1,...]", Update::kClusterWide},
+    {"share.delivery.count.limit", Type::kInt, "5", "[2,...]", Update::kClusterWide, "group.share.delivery.count.limit"},
+    {"share.heartbeat.interval.ms", Type::kInt, "5000", "[1,...]", Update::kClusterWide, "group.share.heartbeat.interval.ms"},
     {"share.isolation.level", Type::kString, "read_uncommitted", "[read_committed, read_uncommitted]", Update::kClusterWide},
-    {"share.partition.max.record.locks", Type::kInt, "2000", "[100,...]", Update::kClusterWide},
-    {"share.record.lock.duration.ms", Type::kInt, "30000", "[1000,...]", Update::kClusterWide},
+    {"share.partition.max.record.locks", Type::kInt, "2000", "[100,...]", Update::kClusterWide, "group.share.partition.max.record.locks"},
+    {"share.record.lock.duration.ms", Type::kInt, "30000", "[1000,...]", Update::kClusterWide, "group.share.record.lock.duration.ms"},
     {"share.renew.acknowledge.enable", Type::kBoolean, "true", "", Update::kClusterWide},
-    {"share.session.timeout.ms", Type::kInt, "45000", "[1,...]", Update::kClusterWide},
-    {"streams.acceptable.recovery.lag", Type::kLong, "10000", "[0,...]", Update::kClusterWide},
-    {"streams.assignment.interval.ms", Type::kInt, "1000", "[0,...]", Update::kClusterWide},
-    {"streams.assignor.name", Type::kString, nullptr, "", Update::kClusterWide},
-    {"streams.assignor.offload.enable", Type::kBoolean, "true", "", Update::kClusterWide},
-    {"streams.heartbeat.interval.ms", Type::kInt, "5000", "[1,...]", Update::kClusterWide},
-    {"streams.initial.rebalance.delay.ms", Type::kInt, "3000", "[0,...]", Update::kClusterWide},
-    {"streams.num.standby.replicas", Type::kInt, "0", "[0,...]", Update::kClusterWide},
-    {"streams.num.warmup.replicas", Type::kInt, "2", "[0,...]", Update::kClusterWide},
-    {"streams.rack.aware.assignment.tags", Type::kList, "", "", Update::kClusterWide},
-    {"streams.session.timeout.ms", Type::kInt, "45000", "[1,...]", Update::kClusterWide},
-    {"streams.task.offset.interval.ms", Type::kInt, "60000", "[1,...]", Update::kClusterWide},
+    {"share.session.timeout.ms", Type::kInt, "45000", "[1,...]", Update::kClusterWide, "group.share.session.timeout.ms"},
+    {"streams.acceptable.recovery.lag", Type::kLong, "10000", "[0,...]", Update::kClusterWide, "group.streams.acceptable.recovery.lag", true},
+    {"streams.assignment.interval.ms", Type::kInt, "1000", "[0,...]", Update::kClusterWide, "group.streams.assignment.interval.ms"},
+    {"streams.assignor.name", Type::kString, nullptr, "", Update::kClusterWide, "group.streams.assignors"},
+    {"streams.assignor.offload.enable", Type::kBoolean, "true", "", Update::kClusterWide, "group.streams.assignor.offload.enable", true},
+    {"streams.heartbeat.interval.ms", Type::kInt, "5000", "[1,...]", Update::kClusterWide, "group.streams.heartbeat.interval.ms"},
+    {"streams.initial.rebalance.delay.ms", Type::kInt, "3000", "[0,...]", Update::kClusterWide, "group.streams.initial.rebalance.delay.ms"},
+    {"streams.num.standby.replicas", Type::kInt, "0", "[0,...]", Update::kClusterWide, "group.streams.num.standby.replicas"},
+    {"streams.num.warmup.replicas", Type::kInt, "2", "[0,...]", Update::kClusterWide, "group.streams.num.warmup.replicas", true},
+    {"streams.rack.aware.assignment.tags", Type::kList, "", "", Update::kClusterWide, "group.streams.rack.aware.assignment.tags"},
+    {"streams.session.timeout.ms", Type::kInt, "45000", "[1,...]", Update::kClusterWide, "group.streams.session.timeout.ms"},
+    {"streams.task.offset.interval.ms", Type::kInt, "60000", "[1,...]", Update::kClusterWide, "group.streams.task.offset.interval.ms", true},
+};
+
+constexpr ConfigKey kClientMetricsKeys[] = {
+    {"interval.ms", Type::kInt, "300000", "", Update::kClusterWide},
+    {"match", Type::kList, "", "", Update::kClusterWide},
+    {"metrics", Type::kList, "", "", Update::kClusterWide},
+};
+
+constexpr ConfigKey kThrottleKeys[] = {
+    {"follower.replication.throttled.rate", Type::kLong, "9223372036854775807", "[0,...]", Update::kPerBroker},
+    {"leader.replication.throttled.rate", Type::kLong, "9223372036854775807", "[0,...]", Update::kPerBroker},
+    {"replica.alter.log.dirs.io.max.bytes.per.second", Type::kLong, "9223372036854775807", "[0,...]", Update::kPerBroker},
 };
 
 }  // namespace
 
 std::span<const ConfigKey> topic_keys() { return kTopicKeys; }
 std::span<const ConfigKey> group_keys() { return kGroupKeys; }
+std::span<const ConfigKey> client_metrics_keys() { return kClientMetricsKeys; }
+std::span<const ConfigKey> throttle_keys() { return kThrottleKeys; }
 
 }  // namespace klamm::broker

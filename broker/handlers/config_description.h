@@ -24,14 +24,18 @@ struct ConfigDescription {
   std::vector<ConfigSynonym> synonyms;  // most specific first
 };
 
-// Every topic key: the topic's override, else the cluster's dynamic default (`cluster`, by broker
-// keys), else what the broker's configuration gives.
+// Every topic key: the topic's override, else what the broker's configuration gives.
 std::vector<ConfigDescription> describe_topic_config(const BrokerConfig& config,
-                                                     const ConfigMap& overrides,
-                                                     const ConfigMap& cluster);
+                                                     const ConfigMap& overrides);
 // Every broker key.
 std::vector<ConfigDescription> describe_broker_config(const BrokerConfig& config);
+// What is set at run time for all brokers.
+std::vector<ConfigDescription> describe_cluster_config(const ConfigMap& overrides);
 // Every group key.
-std::vector<ConfigDescription> describe_group_config(const ConfigMap& overrides);
+std::vector<ConfigDescription> describe_group_config(const BrokerConfig& config,
+                                                     const ConfigMap& overrides);
+// Every key of a metrics subscription.
+std::vector<ConfigDescription> describe_client_metrics(const BrokerConfig& config,
+                                                       const ConfigMap& overrides);
 
 }  // namespace klamm::broker

@@ -58,9 +58,8 @@ Outcome create(Node& node, const CreateTopicsRequest::CreatableTopic& asked, boo
   outcome.topic_id = validate_only ? Uuid{} : change->id;
   outcome.num_partitions = change->partitions;
   outcome.replication_factor = change->replication_factor;
-  for (const auto& entry : describe_topic_config(
-           node.config(), topic.configs,
-           node.working_image()->config(replication::ConfigResource::kBroker, ""))) {
+  for (const auto& entry :
+       describe_topic_config(node.shard(kControllerShard).config(), topic.configs)) {
     outcome.configs->push_back({.name = entry.name,
                                 .value = entry.value,
                                 .read_only = entry.read_only,

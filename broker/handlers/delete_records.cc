@@ -1,5 +1,5 @@
 // DeleteRecords (key 21), v0-2: moves the log's start up to an offset, -1 for the high watermark.
-// Answers at once, for there is no other replica to wait for.
+// Answers once every replica that is alive has done so, or REQUEST_TIMED_OUT.
 #include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
 #include "broker/node.h"
@@ -18,30 +18,43 @@ struct Question {
 };
 using Answer = DeleteRecordsResponse::DeleteRecordsPartitionResult;
 
-Result<int64_t> remove(Broker& broker, const Question& question) {
-  if (is_internal(question.topic)) {
-    return fail(ErrorCode::kInvalidTopicException, "internal topics keep their records");
-  }
-  TRY(replication::Partition* const partition,
-      broker.replicas().find(question.topic, question.asked.partition_index));
-  storage::Log& log = partition->log();
+// Moves the start of the leader's log. The offset that it begins at then.
+Result<int64_t> remove(Broker& broker, replication::Partition& partition, int64_t asked) {
+  storage::Log& log = partition.log();
   if (!log.config().cleanup_delete) {
     return fail(ErrorCode::kPolicyViolation, "records of a compacted topic cannot be deleted");
   }
-  const int64_t offset =
-      question.asked.offset == -1 ? partition->high_watermark() : question.asked.offset;
-  if (offset < 0 || offset > partition->high_watermark()) {
+  const int64_t offset = asked == -1 ? partition.high_watermark() : asked;
+  if (offset < 0 || offset > partition.high_watermark()) {
     return fail(ErrorCode::kOffsetOutOfRange, "the offset is not in the log");
   }
   TRY_VOID(log.advance_start(offset, broker.clock().wall_ms()));
   return log.start_offset();
 }
 
-Answer answer(Broker& broker, const Question& question) {
-  const auto low = remove(broker, question);
-  return {.partition_index = question.asked.partition_index,
-          .low_watermark = low ? *low : -1,
-          .error_code = low ? ErrorCode::kNone : low.error().code};
+Result<replication::Partition*> find(Broker& broker, const Question& question) {
+  if (is_internal(question.topic)) {
+    return fail(ErrorCode::kInvalidTopicException, "internal topics keep their records");
+  }
+  return broker.replicas().find(question.topic, question.asked.partition_index);
+}
+
+void answer(Broker& broker, const Question& question, int32_t timeout_ms, AnswerSlot<Answer> slot) {
+  const auto partition = find(broker, question);
+  const auto low = partition ? remove(broker, **partition, question.asked.offset)
+                             : Result<int64_t>(std::unexpected(partition.error()));
+  const auto to_answer = [index = question.asked.partition_index,
+                          start = low.value_or(-1)](ErrorCode code) {
+    return Answer{.partition_index = index,
+                  .low_watermark = code == ErrorCode::kNone ? start : -1,
+                  .error_code = code};
+  };
+  if (!low) {
+    return slot.put(to_answer(low.error().code));
+  }
+  const PatientAnswer<Answer> patient(broker, std::move(slot), to_answer);
+  (*partition)->when_deleted(*low, patient);
+  patient.expire_after(timeout_ms);
 }
 
 // The new starts must outlive a crash, or deleted records would be back.
@@ -72,12 +85,15 @@ void handle(RequestContext& context, DeleteRecordsRequest&& request,
       questions.push_back({topic.name, asked});
     }
   }
-  ask_owners(
+  ask_owners_for<Answer>(
       context.broker, std::move(questions),
       [&broker = context.broker](const Question& question) {
         return broker.owner(question.topic, question.asked.partition_index);
       },
-      answer,
+      [timeout_ms = request.timeout_ms](Broker& owner, const Question& question,
+                                        AnswerSlot<Answer> slot) {
+        answer(owner, question, timeout_ms, std::move(slot));
+      },
       [&broker = context.broker, response = std::move(response),
        reply = std::move(reply)](std::vector<Answer> answers) mutable {
         put_in_order(response.topics, answers,

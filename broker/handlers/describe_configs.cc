@@ -28,11 +28,10 @@ Result<std::vector<ConfigDescription>> describe(RequestContext& context, const R
         return fail(ErrorCode::kUnknownTopicOrPartition, "");  // the reference says no more
       }
       return describe_topic_config(broker.config(),
-                                   broker.image()->config(ConfigResource::kTopic, name),
-                                   broker.image()->config(ConfigResource::kBroker, ""));
+                                   broker.image()->config(ConfigResource::kTopic, name));
     case ConfigResource::kBroker:
       if (name.empty()) {
-        return std::vector<ConfigDescription>{};  // the cluster-wide dynamic defaults: none
+        return describe_cluster_config(broker.image()->config(ConfigResource::kBroker, ""));
       }
       if (name != std::to_string(broker.config().node_id())) {
         return fail(ErrorCode::kInvalidRequest, "Unexpected broker id, expected " +
@@ -44,7 +43,15 @@ Result<std::vector<ConfigDescription>> describe(RequestContext& context, const R
       if (name.empty()) {
         return fail(ErrorCode::kInvalidRequest, "Group name must not be empty");
       }
-      return describe_group_config(broker.image()->config(ConfigResource::kGroup, name));
+      return describe_group_config(broker.config(),
+                                   broker.image()->config(ConfigResource::kGroup, name));
+    case ConfigResource::kClientMetrics:
+      if (name.empty()) {
+        return fail(ErrorCode::kInvalidRequest,
+                    "Client metrics subscription name must not be empty");
+      }
+      return describe_client_metrics(broker.config(),
+                                     broker.image()->config(ConfigResource::kClientMetrics, name));
     default:
       return fail(ErrorCode::kInvalidRequest,
                   "Unsupported resource type: " + std::to_string(resource.resource_type));
@@ -75,12 +82,11 @@ DescribeConfigsResponse::DescribeConfigsResourceResult to_answer(ConfigDescripti
 
 void handle(RequestContext& context, DescribeConfigsRequest&& request,
             Reply<DescribeConfigsResponse> reply) {
-  DescribeConfigsResponse response;
+  DescribeConfigsResponse response;  // without an error its message is empty, not null
   for (const auto& resource : request.resources) {
     auto& out = response.results.emplace_back();
     out.resource_type = resource.resource_type;
     out.resource_name = resource.resource_name;
-    out.error_message.reset();
     auto described = describe(context, resource);
     if (!described) {
       out.error_code = described.error().code;

@@ -23,15 +23,16 @@ FrameFate dispatch(Broker& broker, const protocol::Bytes& frame, FrameSource sou
                   source.client_host, header->api_key);
     return FrameFate::kClose;
   }
-  RequestContext context{broker, header->version, header->client_id.value_or(""),
-                         source.client_host, source.listener};
+  RequestContext context{
+      broker,          header->version, header->client_id.value_or(""), source.client_host,
+      source.listener, at_controller};
   ReplyTicket ticket{std::move(source.sink),
                      source.route,
                      source.slot,
                      header->correlation_id,
                      header->version,
                      protocol::response_header_is_flexible(header->api_key, header->version)};
-  if (row->is_forwarded && !at_controller) {
+  if (row->forwarding == Forwarding::kWhole && !at_controller) {
     forward(broker, frame, {std::move(source.client_host), std::move(source.listener)},
             std::move(ticket));
     return FrameFate::kHold;

@@ -12,6 +12,7 @@
 #include "broker/node.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
+#include "replication/metadata/replica_list.h"
 #include "replication/raft/quorum.h"
 
 namespace klamm::broker {
@@ -44,6 +45,7 @@ struct Reading {
   FetchKey key;
   FetchRequest::FetchPartition wanted;
   PartitionAnswer answer;
+  bool is_bounded = false;  // of a follower that catches up under a throttle
 };
 
 bool is_urgent(const PartitionAnswer& answer) {
@@ -123,6 +125,7 @@ void read_records(Partition& partition, const FetchRequest::FetchPartition& want
     if (answer.error_code != ErrorCode::kNone) {
       return;
     }
+    partition.note_start(terms.replica, wanted.log_start_offset);
     answer.high_watermark = partition.high_watermark();
   }
   // Followers get what is not committed yet.
@@ -141,6 +144,14 @@ void read_records(Partition& partition, const FetchRequest::FetchPartition& want
   // A follower that is too far behind begins again at the leader's start.
   answer.log_start_offset = terms.of_follower() ? log.start_offset() : -1;
   answer.aborted_transactions.reset();
+}
+
+// A follower that is not in sync yet, where replication may only take a share.
+bool is_bounded(Broker& owner, const FetchKey& key, const Partition& partition,
+                const Terms& terms) {
+  return terms.of_follower() && !replication::contains(partition.isr(), terms.replica) &&
+         owner.node().leader_throttle().applies(owner.config(), *owner.image(),
+                                                partition.id().topic, key.partition);
 }
 
 // Answers the partition, which is null when it cannot be read from.
@@ -163,9 +174,13 @@ Partition* read(Broker& owner, Reading& reading, const Terms& terms, int64_t byt
   }
   answer.preferred_read_replica =
       nearer_replica(owner, **found, terms, reading.wanted.fetch_offset);
-  read_records(**found, reading.wanted, terms, answer.preferred_read_replica < 0 ? bytes_left : 0,
-               nothing_yet && answer.preferred_read_replica < 0, owner.clock().monotonic_ms(),
-               answer);
+  const int64_t now = owner.clock().monotonic_ms();
+  reading.is_bounded = is_bounded(owner, reading.key, **found, terms);
+  const bool gets_none =
+      answer.preferred_read_replica >= 0 ||
+      (reading.is_bounded && owner.node().leader_throttle().is_exceeded(owner.config(), now));
+  read_records(**found, reading.wanted, terms, gets_none ? 0 : bytes_left,
+               nothing_yet && !gets_none, now, answer);
   return *found;
 }
 
@@ -350,6 +365,9 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
       size = 0;
     }
     room -= size;
+    if (reading.is_bounded) {
+      broker_.node().leader_throttle().record(size, broker_.clock().monotonic_ms());
+    }
     const bool has_news = size > 0 || is_urgent(answer) ||
                           answer.high_watermark != item.told_high_watermark ||
                           answer.log_start_offset != item.told_start_offset;

@@ -18,6 +18,7 @@ namespace klamm::protocol {
   X(BrokerRegistration) X(BrokerHeartbeat) X(ControllerRegistration) X(AlterPartition) \
   X(AllocateProducerIds) X(AssignReplicasToDirs) \
   X(AlterPartitionReassignments) X(ListPartitionReassignments) X(ElectLeaders) \
+  X(AlterConfigs) X(IncrementalAlterConfigs) X(ListConfigResources) \
   X(UpdateFeatures) X(UnregisterBroker) X(AddRaftVoter) X(RemoveRaftVoter) X(UpdateRaftVoter)
 // clang-format on
 #define X(name)         \

@@ -94,29 +94,13 @@ class Producing {
   // Answers once the records are as safe as the producer wants them, or its patience is over.
   void wait(Broker& broker, Partition& partition, int64_t end, PartitionResult result,
             Slot slot) const {
-    struct Waiting {
-      PartitionResult result;
-      std::optional<Slot> slot;
-      std::optional<Timers::Id> timer;
-    };
-    const auto waiting = std::make_shared<Waiting>(std::move(result), std::move(slot));
-    const auto finish = [waiting, &broker](ErrorCode code) {
-      if (!waiting->slot) {
-        return;
-      }
-      if (waiting->timer) {
-        broker.timers().cancel(*waiting->timer);
-      }
-      auto slot = std::move(*std::exchange(waiting->slot, std::nullopt));
-      slot.put(code == ErrorCode::kNone
-                   ? std::move(waiting->result)
-                   : failed(waiting->result.index, code, std::string(name_of(code))));
-    };
-    acks_ == -1 ? partition.when_committed(end, finish) : partition.when_written(end, finish);
-    if (waiting->slot) {
-      waiting->timer = broker.timers().after(broker.clock(), std::max(timeout_ms_, 0),
-                                             [finish] { finish(ErrorCode::kRequestTimedOut); });
-    }
+    const PatientAnswer<PartitionResult> answer(
+        broker, std::move(slot), [result = std::move(result)](ErrorCode code) mutable {
+          return code == ErrorCode::kNone ? std::move(result)
+                                          : failed(result.index, code, std::string(name_of(code)));
+        });
+    acks_ == -1 ? partition.when_committed(end, answer) : partition.when_written(end, answer);
+    answer.expire_after(timeout_ms_);
   }
   // `end`: what must be committed before the answer may leave.
   PartitionResult append(Broker& broker, Partition& partition, const Question& question,

@@ -13,6 +13,7 @@ struct RequestContext {
   std::string client_id;
   std::string client_host;  // "/127.0.0.1", as the protocol's answers show it
   std::string listener_name;
+  bool at_controller = false;  // the active controller is asked, or a broker for it
 };
 
 }  // namespace klamm::broker

@@ -8,6 +8,8 @@
 #include "protocol/generated/add_raft_voter_response.h"
 #include "protocol/generated/allocate_producer_ids_request.h"
 #include "protocol/generated/allocate_producer_ids_response.h"
+#include "protocol/generated/alter_configs_request.h"
+#include "protocol/generated/alter_configs_response.h"
 #include "protocol/generated/alter_partition_reassignments_request.h"
 #include "protocol/generated/alter_partition_reassignments_response.h"
 #include "protocol/generated/alter_partition_request.h"
@@ -62,12 +64,16 @@
 #include "protocol/generated/find_coordinator_response.h"
 #include "protocol/generated/heartbeat_request.h"
 #include "protocol/generated/heartbeat_response.h"
+#include "protocol/generated/incremental_alter_configs_request.h"
+#include "protocol/generated/incremental_alter_configs_response.h"
 #include "protocol/generated/init_producer_id_request.h"
 #include "protocol/generated/init_producer_id_response.h"
 #include "protocol/generated/join_group_request.h"
 #include "protocol/generated/join_group_response.h"
 #include "protocol/generated/leave_group_request.h"
 #include "protocol/generated/leave_group_response.h"
+#include "protocol/generated/list_config_resources_request.h"
+#include "protocol/generated/list_config_resources_response.h"
 #include "protocol/generated/list_groups_request.h"
 #include "protocol/generated/list_groups_response.h"
 #include "protocol/generated/list_offsets_request.h"
@@ -134,19 +140,27 @@ constexpr bool is_admin(ApiKey key) {
   }
 }
 
-constexpr bool changes_metadata(ApiKey key) {
-  return is_admin(key) || key == ApiKey::kMetadata || key == ApiKey::kDeleteRecords;
+constexpr bool alters_configs(ApiKey key) {
+  return key == ApiKey::kAlterConfigs || key == ApiKey::kIncrementalAlterConfigs;
 }
 
-constexpr bool is_forwarded(ApiKey key) {
-  return is_admin(key) || key == ApiKey::kDescribeQuorum ||
-         key == ApiKey::kListPartitionReassignments;
+constexpr bool changes_metadata(ApiKey key) {
+  return is_admin(key) || alters_configs(key) || key == ApiKey::kMetadata ||
+         key == ApiKey::kDeleteRecords;
+}
+
+constexpr Forwarding forwarding(ApiKey key) {
+  const bool whole =
+      is_admin(key) || key == ApiKey::kDescribeQuorum || key == ApiKey::kListPartitionReassignments;
+  return whole                 ? Forwarding::kWhole
+         : alters_configs(key) ? Forwarding::kInParts
+                               : Forwarding::kNone;
 }
 
 constexpr HandlerRow kTable[] = {
 #define X(name)                                                                                \
   {ApiKey::k##name, &invoke<name##Request, name##Response>, changes_metadata(ApiKey::k##name), \
-   is_forwarded(ApiKey::k##name)},
+   forwarding(ApiKey::k##name)},
     KLAMM_APIS(X)
 #undef X
 };

@@ -10,6 +10,10 @@
 
 namespace klamm::broker {
 
+// Whether a broker hands a request on to the active controller; in parts: its handler does, with
+// what it has not answered itself.
+enum class Forwarding : uint8_t { kNone, kWhole, kInParts };
+
 struct HandlerRow {
   protocol::ApiKey key;
   // Decodes and handles one request; false when the body is malformed and the connection must be
@@ -17,8 +21,7 @@ struct HandlerRow {
   bool (*invoke)(RequestContext& context, protocol::Reader& body, ReplyTicket ticket);
   // Its effects reach the shards one after the other; what a connection asks next must see them.
   bool changes_metadata;
-  // A broker hands it on to the active controller.
-  bool is_forwarded;
+  Forwarding forwarding;
 };
 
 std::span<const HandlerRow> handler_table();

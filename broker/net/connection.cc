@@ -5,6 +5,7 @@
 #include <sys/uio.h>
 
 #include <cerrno>
+#include <vector>
 
 namespace klamm::broker {
 
@@ -15,9 +16,12 @@ using protocol::Writer;
 namespace {
 
 constexpr size_t kPartsMax = 64;
+// From here on it costs less to send a range of a file from where it lies in the page cache than to
+// copy it into the scratch first.
+constexpr size_t kMapMin = 256 * 1024;
 
-// The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are read into the
-// scratch as far as that needs no wait for the disk.
+// The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are mapped or read
+// into the scratch as far as that needs no wait for the disk.
 class PartCollector {
  public:
   // `chunk`: what a wait has brought.
@@ -74,12 +78,21 @@ class PartCollector {
       size_t nothing = 0;
       return add_memory(chunk_.bytes.data() + at, take, nothing) && take == left;
     }
-    const size_t room = room_max_ - std::min(room_max_, scratch_used_);
+    const size_t room = room_max_ - std::min(room_max_, scratch_used_ + mapped_);
     if (count_ == kPartsMax || room == 0) {
       return false;
     }
-    uint8_t* into = shard_.write_scratch() + scratch_used_;
     const size_t take = std::min(left, room);
+    if (take >= kMapMin) {
+      if (auto mapped = piece.source->map_cached(position, take)) {
+        parts_[count_++] = {mapped->mutable_data(), take};
+        total_ += take;
+        mapped_ += take;
+        maps_.push_back(std::move(*mapped));
+        return take == left;
+      }
+    }
+    uint8_t* into = shard_.write_scratch() + scratch_used_;
     const auto got = piece.source->read_cached(position, {into, take});
     if (!got || (*got && **got == 0)) {
       failed_ = true;
@@ -103,6 +116,8 @@ class PartCollector {
   size_t count_ = 0;
   size_t total_ = 0;
   size_t scratch_used_ = 0;
+  size_t mapped_ = 0;
+  std::vector<protocol::Bytes> maps_;
   bool failed_ = false;
 };
 
@@ -184,13 +199,14 @@ bool Connection::read_into_frame() {
 }
 
 bool Connection::read_into_scratch(bool& drained) {
-  const ssize_t got =
-      ::recv(socket_.native_handle(), shard_.read_scratch(), Shard::kReadScratchSize, 0);
+  // Behind a large frame another is likely, most of which is to go straight into its buffer.
+  const size_t room = last_frame_ >= kLargeFrame ? kPeek : Shard::kReadScratchSize;
+  const ssize_t got = ::recv(socket_.native_handle(), shard_.read_scratch(), room, 0);
   if (got <= 0) {
     drained = true;
     return got < 0 && (errno == EAGAIN || errno == EINTR);
   }
-  drained = static_cast<size_t>(got) < Shard::kReadScratchSize;
+  drained = static_cast<size_t>(got) < room;
   return take_bytes(shard_.read_scratch(), static_cast<size_t>(got));
 }
 
@@ -229,7 +245,8 @@ bool Connection::begin_frame(int32_t size) {
         size > limits_.frame_max ? " larger than " + std::to_string(limits_.frame_max) : "");
     return false;
   }
-  frame_ = Bytes::allocate(static_cast<size_t>(size));
+  last_frame_ = static_cast<size_t>(size);
+  frame_ = Bytes::allocate(last_frame_);
   frame_held_ = 0;
   length_held_ = 0;
   in_frame_ = true;
@@ -380,6 +397,12 @@ bool Connection::send_some(bool& blocked) {
   const ssize_t put = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
   if (put < 0) {
     blocked = errno == EAGAIN;
+    if (errno == EFAULT) {
+      spdlog::warn(
+          "a log was cut or cannot be read while an answer to {} was on its way; closing the "
+          "connection",
+          client_host_);
+    }
     return errno == EAGAIN || errno == EINTR;
   }
   auto left = static_cast<size_t>(put);

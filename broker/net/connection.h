@@ -38,6 +38,8 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   static constexpr size_t kInFlightMax = 64;
   static constexpr size_t kColdChunkSize = 1 << 20;
   static constexpr size_t kSendRoomMin = 64 * 1024;
+  static constexpr size_t kLargeFrame = 256 * 1024;
+  static constexpr size_t kPeek = 1024;
 
   // Called for each complete frame (without its length).
   using FrameHandler =
@@ -98,6 +100,7 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   size_t length_held_ = 0;
   protocol::Bytes frame_;
   size_t frame_held_ = 0;
+  size_t last_frame_ = 0;  // the size of the newest
   bool in_frame_ = false;
   bool waiting_readable_ = false;
   bool reading_ = false;

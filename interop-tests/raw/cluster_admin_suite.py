@@ -99,6 +99,43 @@ def a_move_is_listed_and_called_off():
         cluster.node(other).start()
 
 
+def fill(cluster, topic, megabytes):
+    from confluent_kafka import Producer
+    producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "linger.ms": 5})
+    for _ in range(megabytes * 10):
+        producer.produce(topic, os.urandom(100_000))
+        producer.poll(0)
+    equal(producer.flush(60), 0, "the number of records that were not acknowledged")
+
+
+def throttles(cluster, kind, resource):
+    """What kafka-configs tells of throttles that are set for it."""
+    text = said("kafka.admin.ConfigCommand", "--bootstrap-server", cluster.bootstrap, "--describe", "--entity-type", kind,
+                "--entity-name", resource)
+    return sorted(word.split("=")[0] for word in text.split() if "throttled." in word and "{" not in word)
+
+
+@test
+def a_throttled_move_takes_its_time_and_takes_the_throttle_away():
+    cluster, topic = four_nodes(), name()
+    create_topic(cluster, topic, 1)
+    fill(cluster, topic, 12)
+    before = replicas_of(cluster, topic)
+    other = ({1, 2, 3, 4} - set(before)).pop()
+    targets = {0: [before[0], before[1], other]}
+    started = time.monotonic()
+    reassign(cluster, topic, targets, "--execute", "--throttle", 1_000_000)
+    equal(throttles(cluster, "topics", topic), ["follower.replication.throttled.replicas", "leader.replication.throttled.replicas"],
+          "the topic's throttles")
+    equal(throttles(cluster, "brokers", other), ["follower.replication.throttled.rate", "leader.replication.throttled.rate"],
+          "the broker's throttles")
+    time.sleep(max(0, 4 - (time.monotonic() - started)))
+    assert sorted(replicas_of(cluster, topic)) != sorted(targets[0]), "12 MB have moved within 4 s at 1 MB/s"
+    eventually(lambda: moved(cluster, topic, targets), 60, "the end of the move")
+    reassign(cluster, topic, targets, "--verify")
+    eventually(lambda: throttles(cluster, "topics", topic) + throttles(cluster, "brokers", other) == [], 20, "no throttle")
+
+
 @test
 def a_bad_target_is_refused():
     cluster, topic = four_nodes(), name()
@@ -180,8 +217,13 @@ def a_static_quorum_becomes_dynamic_and_voters_come_and_go():
         add = lambda: quorum(cluster, "add-controller", first=["--command-config", fourth.properties])  # noqa: E731
         eventually(lambda: add().returncode == 0, 60, "the fourth voter")
         eventually(lambda: voters(cluster) == ["1", "2", "3", "4"], 20, "four voters")
-        again = add()
-        assert again.returncode != 0 and "DuplicateVoter" in again.stdout + again.stderr, again.stdout + again.stderr
+
+
+        def is_duplicate():
+            again = add()
+            assert again.returncode != 0, again.stdout
+            return "DuplicateVoter" in again.stdout + again.stderr
+        eventually(is_duplicate, 30, "DuplicateVoter for a voter that is one")  # a leader that just lost its place says so instead
     assert load.check() > 100
     # They stand in the log now: who comes back finds them there.
     for node in cluster.nodes[:2]:

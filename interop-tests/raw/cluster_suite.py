@@ -122,6 +122,26 @@ def any_broker_hands_requests_on_to_the_controller():
             client.delete_topics([topic])[topic].result(30)
 
 
+@test
+def deleted_records_stay_deleted_when_another_replica_leads():
+    from confluent_kafka import Consumer, TopicPartition
+    with Cluster([KIND] * 3) as cluster:
+        topic = name()
+        create_topic(cluster, topic, 1)
+        with Load(cluster, topic) as load:
+            eventually(lambda: len(load.acked) > 500, 30, "500 records")
+        client = admin(cluster)
+        low = client.delete_records([TopicPartition(topic, 0, 300)])[TopicPartition(topic, 0)].result(40).low_watermark
+        equal(low, 300, "the low watermark")
+        leader = partitions_of(cluster, topic)[0].leader
+        cluster.node(leader).kill()
+        eventually(lambda: partitions_of(cluster, topic)[0].leader not in (-1, leader), 40, "a new leader")
+        consumer = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "g", "log_level": 0})
+        equal(consumer.get_watermark_offsets(TopicPartition(topic, 0), timeout=30)[0], 300, "where the log begins")
+        consumer.close()
+        cluster.node(leader).start()
+
+
 class Racks(Cluster):
     """Three nodes in three racks, whose leaders tell consumers of a nearer replica."""
 

@@ -1,76 +1,9 @@
 """The same bytes to klamm and to Apache Kafka 4.4.0: the answers must be equal, byte for byte, where nothing in them
 belongs to one cluster alone."""
-import pathlib
-import socket
 import struct
-import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from broker import Broker  # noqa: E402
-from tap import equal, eventually, main, test  # noqa: E402
-from wire import batch, lz4_frame  # noqa: E402
-
-
-def frame(key, version, body, flexible=False):
-    head = struct.pack(">hhih", key, version, 7, 1) + b"c" + (b"\0" if flexible else b"")
-    return struct.pack(">i", len(head + body)) + head + body
-
-
-def text(value):
-    return struct.pack(">h", -1) if value is None else struct.pack(">h", len(value)) + value.encode()
-
-
-def compact(value):
-    return b"\0" if value is None else bytes([len(value) + 1]) + value.encode()
-
-
-class Peer:
-    def __init__(self, kind):
-        self.broker = Broker(kind)
-        self.broker.start()
-        self.socket = socket.create_connection(("127.0.0.1", self.broker.port))
-        self.socket.settimeout(20)
-
-    def ask(self, request):
-        self.socket.sendall(request)
-        size = struct.unpack(">i", self.read(4))[0]
-        return self.read(size)
-
-    def read(self, size):
-        data = b""
-        while len(data) < size:
-            part = self.socket.recv(size - len(data))
-            if not part:
-                self.socket = socket.create_connection(("127.0.0.1", self.broker.port))
-                raise ConnectionError(f"{self.broker.kind} closed the connection")
-            data += part
-        return data
-
-
-PEERS = []
-
-
-def peers():
-    if not PEERS:
-        PEERS.extend([Peer("kafka"), Peer("klamm")])
-        for peer in PEERS:
-            peer.ask(frame(19, 2, struct.pack(">i", 1) + text("d") + struct.pack(">ihiii?", 2, 1, 0, 0, 30000, False)))
-            eventually(lambda p=peer: b"\0\0\0\x02" in p.ask(frame(3, 1, struct.pack(">i", 1) + text("d"))))
-            # Brings __consumer_offsets into being and waits for its coordinator.
-            eventually(lambda p=peer: p.ask(frame(10, 0, text("g")))[4:6] == b"\0\0")
-            eventually(lambda p=peer: p.ask(frame(12, 0, text("g") + struct.pack(">i", 1) + text("m")))[4:6] == struct.pack(">h", 25))
-    return PEERS
-
-
-def same(what, request, hide=lambda answer: answer):
-    kafka, klamm = peers()
-    answers = []
-    for peer in (kafka, klamm):
-        try:
-            answers.append(hide(peer.ask(request)).hex())
-        except ConnectionError:
-            answers.append("closed")
-    equal(answers[1], answers[0], what)
+from peers import compact, equal, eventually, frame, main, peers, same, stop_peers, test, text
+from wire import batch, lz4_frame
 
 
 def list_offsets(version, timestamp, topic="d", partition=0, epoch=None):
@@ -280,5 +213,4 @@ def directories(answer, own):
 try:
     main()
 finally:
-    for each in PEERS:
-        each.broker.kill()
+    stop_peers()

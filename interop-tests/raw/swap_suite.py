@@ -1,6 +1,7 @@
 """One data directory, by turns under klamm and Apache Kafka 4.4.0: every record, the groups and the topics stay."""
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 
@@ -93,6 +94,25 @@ def what_klamm_wrote_and_compacted_is_clean_to_the_stock_dump_log_and_to_kafka()
     broker.start()
     equal(read()[-1].split()[2], "after", "the last record, from Kafka")
     broker.kill()
+
+
+@test
+def a_folder_of_no_topic_is_kept_out_of_the_way():
+    for kind in ("kafka", "klamm"):
+        broker = Broker(kind)
+        broker.start()
+        kcat(broker, "-P", "-t", "known", input="a\n")
+        broker.stop()
+        data = pathlib.Path(broker.folder) / "data"
+        shutil.copytree(data / "known-0", data / "alien-0")
+        (data / "alien-0" / "partition.metadata").write_text("version: 0\ntopic_id: " + "A" * 20 + "QA")
+        broker.start()
+        eventually(lambda: not (data / "alien-0").exists(), 20, f"that the folder of no topic goes under {kind}")
+        kept = list(data.glob("alien-0.*-stray"))
+        equal(len(kept), 1, f"the number of stray folders under {kind}")
+        assert (kept[0] / ("0" * 20 + ".log")).stat().st_size > 0, f"the stray log is empty under {kind}"
+        equal(kcat(broker, "-C", "-t", "known", "-e", "-q"), "a\n", f"the topic beside it under {kind}")
+        broker.kill()
 
 
 @test

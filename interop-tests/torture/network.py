@@ -7,9 +7,10 @@ def sh(*command, check=True):
 
 
 class Network:
-    """Namespaces klamm-1, klamm-2, ... with the addresses 10.77.0.1, ...; this side is 10.77.0.254. Wants root."""
+    """Namespaces klamm-1, klamm-2, ... with the addresses 10.77.0.1, ...; this side is OUTSIDE. Wants root."""
 
     BRIDGE = "klamm-br"
+    OUTSIDE = "10.77.0.254"
     PASS = ["FORWARD", "-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"]
 
     def __init__(self, count):
@@ -29,7 +30,7 @@ class Network:
     def __enter__(self):
         self.take_down()
         sh("ip", "link", "add", self.BRIDGE, "type", "bridge")
-        sh("ip", "address", "add", "10.77.0.254/24", "dev", self.BRIDGE)
+        sh("ip", "address", "add", self.OUTSIDE + "/24", "dev", self.BRIDGE)
         sh("ip", "link", "set", self.BRIDGE, "up")
         # Where Docker lives, what is bridged goes through a chain that drops by default.
         sh("iptables", "-I", *self.PASS)

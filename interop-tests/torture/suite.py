@@ -2,7 +2,8 @@
 
     AGAINST=klamm|kafka  KLAMM_TORTURE_SECONDS=150  KLAMM_TORTURE_SEED=...
 
-Processes are killed, stand still, are cut off one way or both, and find their disk full. Needs root for the network."""
+Processes are killed, stand still, are cut off one way or both, and find their disk full. The clients come through a proxy that
+delays what they say, cuts it up, and breaks off. Needs root for the network."""
 import os
 import pathlib
 import random
@@ -13,9 +14,10 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 from clients import JavaWriter, Reader, Writer, everything  # noqa: E402
-from cluster import Cluster, create_topic, partitions_of  # noqa: E402
+from cluster import Cluster, Load, create_topic, partitions_of  # noqa: E402
 from history import History, faults  # noqa: E402
 from network import Network, sh  # noqa: E402
+from proxy import Proxy  # noqa: E402
 from tap import equal, eventually, main, name, test  # noqa: E402
 
 KIND = os.environ.get("AGAINST", "klamm")
@@ -27,7 +29,8 @@ DISK_MB = 512
 
 
 class Apart(Cluster):
-    """A cluster whose nodes have a network and a small disk each."""
+    """A cluster whose nodes have a network and a small disk each. Clients find the nodes behind a proxy, the nodes each other
+    without it."""
 
     def __init__(self, network):
         self.network = network
@@ -42,6 +45,23 @@ class Apart(Cluster):
     def ports(self, _):
         return 9092, 9093
 
+    def more(self, index):
+        here, node = self.network.OUTSIDE, self.network.address(index + 1)
+        return (f"listeners=PLAINTEXT://{node}:9092,CONTROLLER://{node}:9093,CLIENTS://{node}:9094\n"
+                f"advertised.listeners=PLAINTEXT://{node}:9092,CLIENTS://{here}:{self.proxy_port(index)}\n"
+                "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,CLIENTS:PLAINTEXT\n")
+
+    @staticmethod
+    def proxy_port(index):
+        return 19092 + index
+
+    def proxy(self, seed):
+        return Proxy([(self.network.OUTSIDE, self.proxy_port(i), node.host, 9094) for i, node in enumerate(self.nodes)], seed)
+
+    @property
+    def behind_proxy(self):
+        return ",".join(f"{self.network.OUTSIDE}:{self.proxy_port(i)}" for i in range(NODES))
+
     def __exit__(self, *what):
         for node in self.nodes:
             node.end(signal.SIGKILL)
@@ -52,8 +72,8 @@ class Apart(Cluster):
 class Trouble:
     """What may happen to a node; each ends by itself with all as it was."""
 
-    def __init__(self, cluster, chance):
-        self.cluster, self.network, self.chance = cluster, cluster.network, chance
+    def __init__(self, cluster, proxy, chance):
+        self.cluster, self.network, self.proxy, self.chance = cluster, cluster.network, proxy, chance
 
     def some_node(self):
         return self.chance.choice(self.cluster.nodes)
@@ -93,8 +113,19 @@ class Trouble:
             node.end(signal.SIGKILL)
             node.start()
 
+    def delay(self):
+        self.proxy.slow_down(self.chance.uniform(0.05, 1))
+        time.sleep(self.chance.uniform(1, 8))
+        self.proxy.slow_down(0.002)
+
+    def break_off(self):
+        for _ in range(self.chance.randint(1, 10)):
+            self.proxy.break_off()
+            time.sleep(self.chance.uniform(0, 0.5))
+
     def any(self):
-        return self.chance.choice([self.kill, self.kill, self.stand_still, self.cut_one_way, self.isolate, self.fill_disk])
+        return self.chance.choice([self.kill, self.kill, self.stand_still, self.cut_one_way, self.isolate, self.fill_disk, self.delay,
+                                   self.break_off])
 
 
 def in_sync(cluster, topic):
@@ -105,15 +136,15 @@ def in_sync(cluster, topic):
 def a_cluster_in_trouble_keeps_its_promises():
     print(f"# seed {SEED}, {SECONDS} s", flush=True)
     topic, history = name(), History()
-    with Network(NODES) as network, Apart(network) as cluster:
+    with Network(NODES) as network, Apart(network) as cluster, cluster.proxy(SEED) as proxy:
         create_topic(cluster, topic, PARTITIONS, {"min.insync.replicas": "2"})
         eventually(lambda: in_sync(cluster, topic), 60, "the ISR of three")
-        clients = [Writer(cluster.bootstrap, topic, history, "rdkafka"), JavaWriter(cluster.bootstrap, topic, history, "java"),
-                   Reader(cluster.bootstrap, topic, PARTITIONS, history)]
+        clients = [Writer(cluster.behind_proxy, topic, history, "rdkafka"), JavaWriter(cluster.behind_proxy, topic, history, "java"),
+                   Reader(cluster.behind_proxy, topic, PARTITIONS, history)]
         for client in clients:
             client.daemon = True
             client.start()
-        trouble, end = Trouble(cluster, random.Random(SEED)), time.monotonic() + SECONDS
+        trouble, end = Trouble(cluster, proxy, random.Random(SEED)), time.monotonic() + SECONDS
         while time.monotonic() < end:
             what, before, started = trouble.any(), len(history.acked), time.monotonic()
             what()
@@ -132,6 +163,67 @@ def a_cluster_in_trouble_keeps_its_promises():
         assert len(history.acked) > 20 * SECONDS, f"only {len(history.acked)} records were acknowledged"
         assert len(history.read) > 10 * SECONDS, f"only {len(history.read)} records were read"
         print(f"# {len(history.acked)} records acknowledged, {len(history.read)} read on the way, all as they should be", flush=True)
+
+
+class TwoDisks(Cluster):
+    """A cluster whose nodes have a second directory, which can be made to take no new files."""
+
+    def __init__(self):
+        super().__init__([KIND] * NODES)
+        for node in self.nodes:
+            pathlib.Path(self.second(node)).mkdir()
+
+    @staticmethod
+    def second(node):
+        return f"{node.folder}/second"
+
+    def more(self, index):
+        folder = f"{self.folder}/node-{index + 1}"
+        return f"log.dirs={folder}/data,{folder}/second\n"
+
+    def refuse(self, node):
+        sh("mount", "--bind", self.second(node), self.second(node))
+        sh("mount", "-o", "remount,ro,bind", self.second(node))
+
+    def accept(self, node):
+        sh("umount", "-l", self.second(node), check=False)
+
+    def holds(self, node, topic):
+        """The partitions in the second directory."""
+        return {int(p.name.rsplit("-", 1)[1]) for p in pathlib.Path(self.second(node)).glob(f"{topic}-*")}
+
+    def __exit__(self, *what):
+        for node in self.nodes:
+            node.end(signal.SIGKILL)
+            self.accept(node)
+        super().__exit__(*what)
+
+
+@test
+def a_failed_directory_costs_its_replicas_and_nothing_else():
+    topic = name()
+    with TwoDisks() as cluster:
+        create_topic(cluster, topic, 8, {"min.insync.replicas": "2", "segment.ms": "1000"})
+        eventually(lambda: in_sync(cluster, topic), 60, "the ISR of three")
+        node = cluster.nodes[0]
+        eventually(lambda: len(list(pathlib.Path(node.folder).glob(f"*/{topic}-*"))) == 8, 30, "8 folders")
+        struck = cluster.holds(node, topic)
+        assert 0 < len(struck) < 8, f"{sorted(struck)} of 8 partitions are in the second directory"
+        with Load(cluster, topic) as load:
+            eventually(lambda: len(load.acked) > 500, 30, "500 records")
+            cluster.refuse(node)
+
+            def without_the_struck():
+                known = partitions_of(cluster, topic)
+                return all((1 not in p.isrs and p.leader in (2, 3)) if index in struck else 1 in p.isrs for index, p in known.items())
+            eventually(without_the_struck, 60, "that others lead what the node has lost, and it keeps the rest")
+            count = len(load.acked)
+            eventually(lambda: len(load.acked) > count + 500, 60, "500 more records")
+            node.end(signal.SIGTERM)
+            cluster.accept(node)
+            node.start()
+            eventually(lambda: in_sync(cluster, topic), 60, "the ISR of three with the directory back")
+        assert load.check() > 1000
 
 
 GOOD = {0: {0: "a:0", 1: "a:2", 2: "b:0"}, 1: {0: "a:1"}}

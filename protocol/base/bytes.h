@@ -71,6 +71,12 @@ class ByteSource {
     TRY(const size_t got, read_at(position, into));
     return got;
   }
+  // These bytes where they lie in memory, for as long as the result is held; nullopt when not all
+  // of them do, or the source cannot tell. Read-only, and only for system calls: whoever cuts the
+  // source meanwhile makes the access fail.
+  virtual std::optional<Bytes> map_cached(uint64_t /*position*/, size_t /*size*/) const {
+    return std::nullopt;
+  }
 };
 
 // One part of a payload: memory when source is null, else `size` bytes of the source from

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <set>
 
-#include "protocol/generated/config_record.h"
 #include "protocol/generated/partition_record.h"
 #include "protocol/generated/remove_topic_record.h"
 #include "protocol/generated/topic_record.h"
+#include "replication/controller/configs.h"
 #include "replication/controller/placement.h"
 #include "storage/log_dir.h"
 
@@ -154,12 +154,7 @@ Result<TopicChange> create_topic(const MetadataImage& image, const NewTopic& top
   record.topic_id = change.id;
   change.records.push_back(to_record(record, 0));
   for (const auto& [name, value] : topic.configs) {
-    protocol::ConfigRecord config;
-    config.resource_type = static_cast<int8_t>(ConfigResource::kTopic);
-    config.resource_name = topic.name;
-    config.name = name;
-    config.value = value;
-    change.records.push_back(to_record(config, 0));
+    change.records.push_back(config_record(ConfigResource::kTopic, topic.name, name, value));
   }
   for (int32_t i = 0; i < change.partitions; ++i) {
     TRY(auto record,

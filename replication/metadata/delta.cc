@@ -2,6 +2,7 @@
 
 #include "protocol/generated/begin_transaction_record.h"
 #include "protocol/generated/broker_registration_change_record.h"
+#include "protocol/generated/clear_elr_record.h"
 #include "protocol/generated/config_record.h"
 #include "protocol/generated/end_transaction_record.h"
 #include "protocol/generated/feature_level_record.h"
@@ -201,10 +202,7 @@ Result<> Delta::dispatch(uint32_t type, Reader& in, int16_t version) {
     }
     case ConfigRecord::kKey: {
       TRY(const auto record, decode<ConfigRecord>(in, version));
-      auto& entries =
-          configs()[{static_cast<ConfigResource>(record.resource_type), record.resource_name}];
-      record.value ? (void)(entries[record.name] = *record.value)
-                   : (void)entries.erase(record.name);
+      set_config(record);
       return {};
     }
     case FeatureLevelRecord::kKey: {
@@ -228,6 +226,36 @@ Result<> Delta::fence(int32_t broker, bool fenced) {
   }
   found->second.fenced = fenced;
   return {};
+}
+
+// A resource without overrides is none.
+void Delta::set_config(const ConfigRecord& record) {
+  const std::pair resource{static_cast<ConfigResource>(record.resource_type), record.resource_name};
+  auto& entries = configs()[resource];
+  record.value ? (void)(entries[record.name] = *record.value) : (void)entries.erase(record.name);
+  if (entries.empty()) {
+    configs().erase(resource);
+  }
+}
+
+// Of one topic, or with an empty name of all (KIP-966).
+void Delta::clear_elr(const std::string& name) {
+  std::vector<Uuid> ids;
+  for (const auto& [id, topic] : topics().by_id) {
+    const bool has_any =
+        std::any_of(topic->partitions.begin(), topic->partitions.end(), [](const auto& partition) {
+          return !partition.second.elr.empty() || !partition.second.last_known_elr.empty();
+        });
+    if (has_any && (name.empty() || topic->name == name)) {
+      ids.push_back(id);
+    }
+  }
+  for (const Uuid& id : ids) {
+    for (auto& [index, partition] : editable(id)->partitions) {
+      partition.elr.clear();
+      partition.last_known_elr.clear();
+    }
+  }
 }
 
 Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
@@ -270,6 +298,11 @@ Result<> Delta::dispatch_topic(uint32_t type, Reader& in, int16_t version) {
         return dangling("partition");
       }
       change(topic->partitions[record.partition_id], record);
+      return {};
+    }
+    case ClearElrRecord::kKey: {
+      TRY(const auto record, decode<ClearElrRecord>(in, version));
+      clear_elr(record.topic_name);
       return {};
     }
     case NoOpRecord::kKey:

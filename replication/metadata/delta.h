@@ -8,6 +8,10 @@
 #include "protocol/base/writer.h"
 #include "replication/metadata/image.h"
 
+namespace klamm::protocol {
+struct ConfigRecord;
+}
+
 namespace klamm::replication {
 
 using protocol::Bytes;
@@ -57,6 +61,8 @@ class Delta {
   Result<> dispatch(uint32_t type, protocol::Reader& in, int16_t version);
   Result<> dispatch_topic(uint32_t type, protocol::Reader& in, int16_t version);
   Result<> fence(int32_t broker, bool fenced);
+  void set_config(const protocol::ConfigRecord& record);
+  void clear_elr(const std::string& topic);
   TopicsImage& topics();
   ConfigsImage& configs();
   std::shared_ptr<TopicImage> editable(const Uuid& id);

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "protocol/generated/clear_elr_record.h"
 #include "protocol/generated/config_record.h"
 #include "protocol/generated/partition_change_record.h"
 #include "protocol/generated/partition_record.h"
@@ -90,4 +91,37 @@ TEST_CASE("malformed and dangling records are errors, unknown types are not") {
   CHECK_FALSE(delta.apply(topic_with_partition()[1], 0, 0).has_value());
   const std::string unknown("\x01\x63\x00", 3);
   CHECK(delta.apply(Bytes::copy_of(std::string_view(unknown)), 0, 0).has_value());
+}
+
+TEST_CASE("a resource whose last override goes is none any more") {
+  protocol::ConfigRecord record;
+  record.resource_type = static_cast<int8_t>(ConfigResource::kTopic);
+  record.resource_name = "t";
+  record.name = "retention.ms";
+  record.value = "5";
+  const auto with = applied(MetadataImage(), {to_record(record, 0)});
+  CHECK(with->config(ConfigResource::kTopic, "t").at("retention.ms") == "5");
+  record.value.reset();
+  const auto without = applied(*with, {to_record(record, 0)});
+  CHECK(without->configs->empty());
+}
+
+TEST_CASE("eligible leaders are forgotten, of one topic or of all") {
+  auto records = topic_with_partition();
+  protocol::PartitionChangeRecord change;
+  change.topic_id = kId;
+  change.eligible_leader_replicas = std::vector<int32_t>{2};
+  change.last_known_elr = std::vector<int32_t>{3};
+  records.push_back(to_record(change, 2));
+  const auto image = applied(MetadataImage(), records);
+  REQUIRE(image->partition("t", 0)->elr == std::vector<int32_t>{2});
+  protocol::ClearElrRecord clear;
+  clear.topic_name = "another";
+  CHECK(applied(*image, {to_record(clear, 0)})->partition("t", 0)->elr.size() == 1);
+  for (const char* name : {"t", ""}) {
+    clear.topic_name = name;
+    const auto cleared = applied(*image, {to_record(clear, 0)});
+    CHECK(cleared->partition("t", 0)->elr.empty());
+    CHECK(cleared->partition("t", 0)->last_known_elr.empty());
+  }
 }

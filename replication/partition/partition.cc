@@ -104,11 +104,31 @@ int64_t Partition::safe_end() const {
   return flushed >= flush_demanded_to_ ? log_->end_offset() : flushed;
 }
 
+// Below it no replica has records that it could bring back when it leads; one whose broker is gone
+// cuts its log when it comes back.
+int64_t Partition::low_watermark() const {
+  int64_t low = log_->start_offset();
+  for (const auto& [id, follower] : followers_) {
+    if (options_.is_eligible(id, -1)) {
+      low = std::min(low, follower.log_start);
+    }
+  }
+  return low;
+}
+
+void Partition::note_start(int32_t broker, int64_t log_start) {
+  if (const auto found = followers_.find(broker); found != followers_.end()) {
+    found->second.log_start = log_start;
+    release_deleting();
+  }
+}
+
 void Partition::advance(int64_t now_ms) {
   if (!is_leader_) {
     return;
   }
   release(writing_, safe_end());
+  release_deleting();
   advance_high_watermark(now_ms);
 }
 
@@ -141,7 +161,14 @@ void Partition::wait(Waiting& list, int64_t reached, int64_t end, Committed call
   if (end <= reached) {
     return callback(ErrorCode::kNone);
   }
-  list.emplace_back(end, std::move(callback));
+  const auto behind = [](int64_t offset, const auto& waiter) { return offset < waiter.first; };
+  list.emplace(std::upper_bound(list.begin(), list.end(), end, behind), end, std::move(callback));
+}
+
+void Partition::release_deleting() {
+  if (!deleting_.empty()) {
+    release(deleting_, low_watermark());
+  }
 }
 
 // A callback may append, and wait again.
@@ -156,7 +183,7 @@ void Partition::release(Waiting& list, int64_t reached) {
 }
 
 void Partition::refuse_waiting(ErrorCode why) {
-  for (auto* const list : {&writing_, &waiting_}) {
+  for (auto* const list : {&writing_, &waiting_, &deleting_}) {
     for (auto& [end, callback] : std::exchange(*list, {})) {
       callback(why);
     }

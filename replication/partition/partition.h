@@ -101,6 +101,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void when_written(int64_t end, Committed callback) {
     wait(writing_, safe_end(), end, std::move(callback));
   }
+  // Calls back once every replica whose broker is alive begins at `offset` or behind it.
+  void when_deleted(int64_t offset, Committed callback) {
+    wait(deleting_, low_watermark(), offset, std::move(callback));
+  }
+  // Where the log of a follower begins.
+  void note_start(int32_t broker, int64_t log_start);
   // A follower has everything below `offset`. `broker_epoch` -1: it does not say.
   // UNKNOWN_TOPIC_OR_PARTITION when it is no replica.
   ErrorCode note_fetch(int32_t broker, int64_t broker_epoch, int64_t offset, int64_t now_ms);
@@ -132,6 +138,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
  private:
   struct Follower {
     int64_t end_offset = -1;
+    int64_t log_start = -1;
     int64_t last_fetch_ms = 0;
     int64_t last_fetch_leader_end = -1;
     int64_t last_caught_up_ms = 0;
@@ -143,10 +150,12 @@ class Partition : public std::enable_shared_from_this<Partition> {
   void follow(const PartitionImage& image);
   size_t min_isr() const;
   int64_t safe_end() const;
+  int64_t low_watermark() const;
   void advance(int64_t now_ms);
   void advance_high_watermark(int64_t now_ms);
   void wait(Waiting& list, int64_t reached, int64_t end, Committed callback);
   static void release(Waiting& list, int64_t reached);
+  void release_deleting();
   void refuse_waiting(ErrorCode why);
   void expand_isr(int32_t broker);
   void propose(std::vector<int32_t> isr);
@@ -175,6 +184,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   int64_t flush_demanded_to_ = 0;  // what is below it is safe once it is flushed
   Waiting waiting_;                // for the high watermark
   Waiting writing_;                // for this log
+  Waiting deleting_;               // for the low watermark
   std::vector<std::weak_ptr<Watcher>> watchers_;
   std::vector<std::weak_ptr<Watcher>> end_watchers_;
 };

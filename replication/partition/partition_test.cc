@@ -287,3 +287,39 @@ TEST_CASE("who loses the lead tells those who wait, and follows from then on") {
   REQUIRE(led.partition->truncate(4, 1, 300));
   CHECK(led.partition->log().end_offset() == 0);  // a batch is cut whole
 }
+
+TEST_CASE("records are deleted once every replica that is alive begins behind them") {
+  Led led;
+  led.append(5);
+  for (const int32_t follower : {2, 3}) {
+    REQUIRE(led.partition->note_fetch(follower, 1, 5, 210) == ErrorCode::kNone);
+    led.partition->note_start(follower, 0);
+  }
+  REQUIRE(led.partition->log().advance_start(3, 220));
+  std::vector<std::pair<int64_t, ErrorCode>> told;
+  const auto wait_for = [&](int64_t offset) {
+    led.partition->when_deleted(
+        offset, [&told, offset](ErrorCode code) { told.emplace_back(offset, code); });
+  };
+  wait_for(3);
+  wait_for(1);  // asked later, and there sooner
+  wait_for(0);
+  using Told = std::vector<std::pair<int64_t, ErrorCode>>;
+  CHECK(told == Told{{0, ErrorCode::kNone}});
+  led.partition->note_start(2, 3);
+  CHECK(told.size() == 1);
+  led.partition->note_start(3, 2);
+  CHECK(told == Told{{0, ErrorCode::kNone}, {1, ErrorCode::kNone}});
+  led.fenced = 3;  // when it comes back it cuts its log before it can lead
+  led.append(1);
+  CHECK(told.size() == 3);
+  led.fenced = -1;
+  wait_for(3);
+  led.partition->update({.replicas = {1, 2, 3},
+                         .isr = {1, 2, 3},
+                         .leader = 2,
+                         .leader_epoch = 5,
+                         .partition_epoch = 10},
+                        300);
+  CHECK(told.back() == std::pair<int64_t, ErrorCode>{3, ErrorCode::kNotLeaderOrFollower});
+}

@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -27,6 +29,9 @@ std::unexpected<Error> system_error(const std::string& what) {
 
 class PosixFile : public File {
  public:
+  static constexpr size_t kPage = 4096;
+  static constexpr size_t kMapMax = 4 << 20;
+
   explicit PosixFile(int fd) : fd_(fd) {}
   ~PosixFile() override { ::close(fd_); }
 
@@ -57,6 +62,26 @@ class PosixFile : public File {
       return std::nullopt;
     }
     return File::read_cached(position, into);  // a file system that cannot tell
+  }
+
+  std::optional<protocol::Bytes> map_cached(uint64_t position, size_t size) const override {
+    const uint64_t begin = position / kPage * kPage;
+    const size_t span = position + size - begin;
+    if (size == 0 || span > kMapMax || this->size().value_or(0) < position + size) {
+      return std::nullopt;
+    }
+    void* const at = ::mmap(nullptr, span, PROT_READ, MAP_SHARED, fd_, static_cast<off_t>(begin));
+    if (at == MAP_FAILED) {
+      return std::nullopt;
+    }
+    std::shared_ptr<void> owner(at, [span](void* mapped) { ::munmap(mapped, span); });
+    unsigned char resident[kMapMax / kPage];
+    const size_t pages = (span + kPage - 1) / kPage;
+    if (::mincore(at, span, resident) != 0 ||
+        !std::all_of(resident, resident + pages, [](auto page) { return (page & 1) != 0; })) {
+      return std::nullopt;
+    }
+    return protocol::Bytes(std::move(owner), static_cast<uint8_t*>(at) + (position - begin), size);
   }
 
   Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """klamm beside Apache Kafka 4.4.0 on this machine, in one run: a table with ratios, and a plot.
 
-  bench.py [--quick] [--parts wire log codec] [--markdown FILE] [--svg FILE]
+  bench.py [--quick] [--parts wire log codec cluster] [--markdown FILE] [--svg FILE]
 
 Each broker runs alone, in turn, with an empty directory. CPU seconds are the broker process's own, user and system.
 """
@@ -15,9 +15,11 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "interop-tests"))
 import broker as brokers  # noqa: E402
+import cluster_bench  # noqa: E402
 import log_bench  # noqa: E402
 
 CLIENT = ROOT / "build/release/bench_client"
+PARTS = ["wire", "log", "codec", "cluster"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -69,6 +71,12 @@ def noter(kind, out):
 def measure_log(kind, quick):
     out = {}
     log_bench.measure(kind, sys.modules[__name__], brokers, quick, noter(kind, out))
+    return out
+
+
+def measure_cluster(kind, quick):
+    out = {}
+    cluster_bench.measure(kind, sys.modules[__name__], quick, noter(kind, out))
     return out
 
 
@@ -169,7 +177,7 @@ def less_is_better(name):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true", help="a fifth of the data")
-    parser.add_argument("--parts", nargs="+", default=["wire", "log", "codec"], choices=["wire", "log", "codec"])
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--markdown", type=pathlib.Path)
     parser.add_argument("--svg", type=pathlib.Path)
     args = parser.parse_args()
@@ -186,6 +194,8 @@ def main():
             rows[kind] |= measure_log(kind, args.quick)
         if "codec" in args.parts:
             rows[kind] |= measure_codec(kind, codec_seconds)
+        if "cluster" in args.parts:
+            rows[kind] |= measure_cluster(kind, args.quick)
     theirs, ours = rows["kafka"], rows["klamm"]
     table = ["| | Apache Kafka 4.4.0 | klamm | klamm / Kafka |", "|---|---:|---:|---:|"]
     for name in theirs:

@@ -8,6 +8,7 @@
 //   bench_client ready    PORT TOPIC PARTITIONS       (until every partition tells its end)
 //   bench_client touch    MEGABYTES                   (of memory, given back at once)
 //   bench_client transfer FILE                        (the bare loop: page cache to a socket)
+//   bench_client receive  FILE MEGABYTES              (the bare loop: a socket to a new file)
 //   bench_client latency  PORT TOPIC RECORDS_PER_S SECONDS
 //   bench_client requests PORT CONNECTIONS SECONDS
 //   bench_client idle     PORT CONNECTIONS            (until standard input ends)
@@ -254,37 +255,64 @@ void synced(int port, const std::string& topic, int producers, int seconds) {
             [](Connection& connection) { check(answer<ProduceResponse>(connection, 9)); });
 }
 
+constexpr size_t kChunk = 1 << 20;
+
+// One end of a connection over loopback; `other` has the other end, on a thread of its own.
+class Loopback {
+ public:
+  explicit Loopback(std::function<void(Connection&)> other) {
+    const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        ::listen(listener, 1) != 0 ||
+        ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
+      die("cannot set up a connection over loopback");
+    }
+    other_ = std::thread([port = ntohs(address.sin_port), other = std::move(other)] {
+      Connection connection(port);
+      other(connection);
+    });
+    fd_ = ::accept(listener, nullptr, nullptr);
+    ::close(listener);
+  }
+  ~Loopback() {
+    ::close(fd_);
+    other_.join();
+  }
+  int fd() const { return fd_; }
+
+ private:
+  int fd_ = -1;
+  std::thread other_;
+};
+
+double thread_cpu_seconds() {
+  rusage usage{};
+  ::getrusage(RUSAGE_THREAD, &usage);
+  const auto seconds = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
+  };
+  return seconds(usage.ru_utime) + seconds(usage.ru_stime);
+}
+
 // What reading a file from the page cache and sending it costs at least: CPU seconds of the sender,
 // and bytes.
 void transfer(const std::string& path) {
-  constexpr size_t kChunk = 1 << 20;
   const int file = ::open(path.c_str(), O_RDONLY);
-  const int listener = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  if (file < 0 || ::bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
-      ::listen(listener, 1) != 0 ||
-      ::getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    die("cannot set up the transfer of " + path);
-  }
-  std::thread reader([port = ntohs(address.sin_port)] {
-    Connection connection(port);
-    std::vector<uint8_t> buffer(kChunk);
-    while (::recv(connection.fd(), buffer.data(), buffer.size(), 0) > 0) {
+  const Loopback loopback([](Connection& connection) {
+    std::vector<uint8_t> into(kChunk);
+    while (::recv(connection.fd(), into.data(), into.size(), 0) > 0) {
     }
   });
-  const int peer = ::accept(listener, nullptr, nullptr);
   std::vector<uint8_t> buffer(kChunk);
   int64_t total = 0;
-  while (true) {
-    const ssize_t got = ::pread(file, buffer.data(), buffer.size(), total);
-    if (got <= 0) {
-      break;
-    }
+  for (ssize_t got = 0; (got = ::pread(file, buffer.data(), buffer.size(), total)) > 0;) {
     for (ssize_t sent = 0; sent < got;) {
-      const ssize_t put = ::send(peer, buffer.data() + sent, static_cast<size_t>(got - sent), 0);
+      const ssize_t put =
+          ::send(loopback.fd(), buffer.data() + sent, static_cast<size_t>(got - sent), 0);
       if (put <= 0) {
         die("the transfer broke off");
       }
@@ -292,15 +320,34 @@ void transfer(const std::string& path) {
     }
     total += got;
   }
-  rusage usage{};
-  ::getrusage(RUSAGE_THREAD, &usage);
-  ::close(peer);
-  reader.join();
-  const auto seconds = [](const timeval& time) {
-    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
-  };
-  std::printf("%.6f %lld\n", seconds(usage.ru_utime) + seconds(usage.ru_stime),
-              static_cast<long long>(total));
+  if (total == 0) {
+    die("nothing to read in " + path);
+  }
+  std::printf("%.6f %lld\n", thread_cpu_seconds(), static_cast<long long>(total));
+}
+
+// What receiving bytes and writing them into a preallocated file costs at least.
+void receive(const std::string& path, int64_t megabytes) {
+  const int64_t wanted = megabytes << 20;
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0644);
+  if (file < 0 || ::fallocate(file, FALLOC_FL_KEEP_SIZE, 0, wanted) != 0) {
+    die("cannot make " + path);
+  }
+  const Loopback loopback([wanted](Connection& connection) {
+    const std::vector<uint8_t> chunk(kChunk, 'v');
+    for (int64_t sent = 0; sent < wanted; sent += kChunk) {
+      connection.send(chunk);
+    }
+  });
+  std::vector<uint8_t> buffer(kChunk);
+  for (int64_t total = 0; total < wanted; total += kChunk) {
+    if (::recv(loopback.fd(), buffer.data(), kChunk, MSG_WAITALL) != static_cast<ssize_t>(kChunk) ||
+        ::pwrite(file, buffer.data(), kChunk, total) != static_cast<ssize_t>(kChunk)) {
+      die("the transfer broke off");
+    }
+  }
+  ::unlink(path.c_str());
+  std::printf("%.6f %lld\n", thread_cpu_seconds(), static_cast<long long>(wanted));
 }
 
 FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets,
@@ -466,6 +513,8 @@ int main(int argc, char** argv) {
     touch(static_cast<size_t>(number(1)));
   } else if (mode == "transfer") {
     transfer(args.at(1));
+  } else if (mode == "receive") {
+    receive(args.at(1), number(2));
   } else if (mode == "fetch") {
     fetch(number(1), args.at(2), number(3));
   } else if (mode == "latency") {

@@ -29,15 +29,18 @@ def seconds_until_ready(broker, bench, topic, partitions):
 
 
 def sizes(broker, bench, megabytes, note):
-    for record, batch, name in ((100, 16384, "100 B records, 16 KiB batches"), (1024, 1 << 20, "1 KiB records, 1 MiB batches"),
-                                (65536, 1 << 20, "64 KiB records, 1 MiB batches")):
-        topic = f"size{record}"
+    for record, batch, name in ((100, 16384, "100 B records, 16 KiB batches"), (65536, 65536, "64 KiB records, a batch each"),
+                                (1024, 1 << 20, "1 KiB records, 1 MiB batches"), (65536, 1 << 20, "64 KiB records, 1 MiB batches")):
+        topic = f"size{record}-{batch}"
         bench.create(broker.port, topic, 1, {"max.message.bytes": "4000000"})
         bench.client("produce", broker.port, topic, 1, 1, max(megabytes // 5, 20), batch, record)
         before = bench.cpu(broker.pid)
         seconds, size = bench.produce(broker.port, topic, 1, 1, megabytes, batch, record)
         note(f"produce MB/s ({name})", size / 1e6 / seconds)
         note(f"produce CPU s/GB ({name})", (bench.cpu(broker.pid) - before) / (size / 1e9))
+    bench.client("touch", megabytes * 2)
+    bare, size = bench.client("receive", pathlib.Path(broker.folder) / "data" / ".bare", megabytes)
+    note("bare loop beside it, 1 MiB from a socket to a new file, CPU s/GB", bare / (size / 1e9))
 
 
 def synced(broker, bench, note):
