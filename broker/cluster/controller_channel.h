@@ -1,6 +1,8 @@
 #pragma once
 // The way from this node to the active controller, be it on this node or on another. Lives on the
 // controller's shard. Does not try again: who asks knows best whether and when.
+#include <map>
+#include <memory>
 #include <utility>
 
 #include "broker/cluster/controller.h"
@@ -36,11 +38,22 @@ class ControllerChannel {
                                 std::move(done));
   }
 
+  // Something that waits for an answer of this node's controller; what is still held ends with it.
+  void hold(std::shared_ptr<void> waiting) {
+    const void* const key = waiting.get();
+    held_[key] = std::move(waiting);
+  }
+  std::shared_ptr<void> let_go(const void* waiting) {
+    auto node = held_.extract(waiting);
+    return node.empty() ? nullptr : std::move(node.mapped());
+  }
+
  private:
   replication::Quorum& quorum_;
   Controller& controller_;
   replication::Transport& transport_;
   int64_t timeout_ms_;
+  std::map<const void*, std::shared_ptr<void>> held_;
 };
 
 }  // namespace klamm::broker

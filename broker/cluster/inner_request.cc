@@ -1,5 +1,6 @@
 #include "broker/cluster/inner_request.h"
 
+#include "broker/cluster/controller_channel.h"
 #include "broker/cluster/raft_driver.h"
 #include "broker/handlers/reply.h"
 #include "broker/handlers/request_context.h"
@@ -21,7 +22,7 @@ class Inside : public ReplySink, public ReplyRoute, public std::enable_shared_fr
 
   void invoke(const HandlerRow& row, RequestContext& context, const FrameHeader& header,
               Reader& in) {
-    self_ = shared_from_this();
+    node_.channel().hold(shared_from_this());
     const bool flexible = response_header_is_flexible(header.api_key, header.version);
     if (!row.invoke(context, in,
                     {weak_from_this(), this, 0, header.correlation_id, header.version, flexible})) {
@@ -47,7 +48,7 @@ class Inside : public ReplySink, public ReplyRoute, public std::enable_shared_fr
 
  private:
   void finish(Result<Bytes> answer) {
-    const auto keep = std::move(self_);
+    const auto keep = node_.channel().let_go(this);
     if (!std::exchange(finished_, true)) {
       // An answer that a lost leadership has spoilt is nobody's.
       done_(node_.quorum().is_active() ? std::move(answer)
@@ -58,7 +59,6 @@ class Inside : public ReplySink, public ReplyRoute, public std::enable_shared_fr
   Node& node_;
   Done done_;
   bool finished_ = false;
-  std::shared_ptr<Inside> self_;
 };
 
 }  // namespace

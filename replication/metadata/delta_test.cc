@@ -109,6 +109,7 @@ TEST_CASE("a resource whose last override goes is none any more") {
 TEST_CASE("eligible leaders are forgotten, of one topic or of all") {
   auto records = topic_with_partition();
   protocol::PartitionChangeRecord change;
+  change.partition_id = 0;
   change.topic_id = kId;
   change.eligible_leader_replicas = std::vector<int32_t>{2};
   change.last_known_elr = std::vector<int32_t>{3};
