@@ -44,6 +44,15 @@ class PartCollector {
   size_t count() const { return count_; }
   size_t total() const { return total_; }
   bool failed() const { return failed_; }
+  // The first mapping that is not sent whole when `sent` bytes are.
+  std::optional<Chunk> unsent(size_t sent) {
+    for (auto& [end, chunk] : maps_) {
+      if (sent < end) {
+        return std::move(chunk);
+      }
+    }
+    return std::nullopt;
+  }
   // Where the disk must be waited for.
   const std::optional<protocol::Piece>& cold() const { return cold_; }
 
@@ -78,20 +87,14 @@ class PartCollector {
       size_t nothing = 0;
       return add_memory(chunk_.bytes.data() + at, take, nothing) && take == left;
     }
-    const size_t room = room_max_ - std::min(room_max_, scratch_used_ + mapped_);
+    if (const auto mapped = add_mapped(piece, position, left)) {
+      return *mapped;
+    }
+    const size_t room = room_max_ - std::min(room_max_, total_);
     if (count_ == kPartsMax || room == 0) {
       return false;
     }
     const size_t take = std::min(left, room);
-    if (take >= kMapMin) {
-      if (auto mapped = piece.source->map_cached(position, take)) {
-        parts_[count_++] = {mapped->mutable_data(), take};
-        total_ += take;
-        mapped_ += take;
-        maps_.push_back(std::move(*mapped));
-        return take == left;
-      }
-    }
     uint8_t* into = shard_.write_scratch() + scratch_used_;
     const auto got = piece.source->read_cached(position, {into, take});
     if (!got || (*got && **got == 0)) {
@@ -108,6 +111,24 @@ class PartCollector {
     return **got == left;
   }
 
+  // nullopt when the range is not one to be mapped.
+  std::optional<bool> add_mapped(const protocol::Piece& piece, uint64_t position, size_t left) {
+    // What does not fit the socket stays mapped for the next time, so its room is not the socket's.
+    const size_t room = Shard::kWriteScratchSize - std::min(Shard::kWriteScratchSize, total_);
+    const size_t take = std::min(left, room);
+    if (take < kMapMin || count_ == kPartsMax) {
+      return std::nullopt;
+    }
+    auto bytes = piece.source->map_cached(position, take);
+    if (!bytes) {
+      return std::nullopt;
+    }
+    parts_[count_++] = {bytes->mutable_data(), take};
+    total_ += take;
+    maps_.emplace_back(total_, Chunk{piece.source, position, std::move(*bytes)});
+    return take == left;
+  }
+
   Shard& shard_;
   size_t room_max_;
   const Chunk& chunk_;
@@ -116,8 +137,7 @@ class PartCollector {
   size_t count_ = 0;
   size_t total_ = 0;
   size_t scratch_used_ = 0;
-  size_t mapped_ = 0;
-  std::vector<protocol::Bytes> maps_;
+  std::vector<std::pair<size_t, Chunk>> maps_;  // each with where it ends in the total
   bool failed_ = false;
 };
 
@@ -407,6 +427,9 @@ bool Connection::send_some(bool& blocked) {
   }
   auto left = static_cast<size_t>(put);
   blocked = left < collector.total();
+  if (auto unsent = collector.unsent(left)) {
+    chunk_ = std::move(*unsent);
+  }
   // What does not fit the socket is read again later; a client that reads slowly costs less so.
   send_room_ =
       blocked ? std::max(left, kSendRoomMin) : std::min(send_room_ * 2, Shard::kWriteScratchSize);

@@ -23,7 +23,7 @@ struct ConnectionLimits {
   int32_t frame_max = 100 << 20;  // socket.request.max.bytes
 };
 
-// A stretch of a file that was read on another thread.
+// A stretch of a file that is mapped, or was read on another thread.
 struct Chunk {
   std::shared_ptr<const protocol::ByteSource> source;
   uint64_t position = 0;
