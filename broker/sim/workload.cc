@@ -23,6 +23,7 @@ namespace {
 
 constexpr int64_t kTimeoutMs = 5'000;
 constexpr int64_t kRetryMs = 30;
+constexpr uint64_t kPlainPauseMaxMs = 60;
 
 }  // namespace
 
@@ -30,6 +31,7 @@ Workload::Workload(SimCluster& cluster, std::string topic, int32_t partitions)
     : cluster_(cluster), topic_(std::move(topic)) {
   for (int32_t i = 0; i < partitions; ++i) {
     producers_.push_back({.partition = i});
+    plain_producers_.push_back({.partition = i});
   }
 }
 
@@ -59,6 +61,10 @@ bool Workload::create() {
 void Workload::start() {
   for (Producer& producer : producers_) {
     go_on(producer);
+  }
+  for (PlainProducer& producer : plain_producers_) {
+    ++producer.open;
+    write(producer);
   }
 }
 
@@ -135,12 +141,17 @@ bool Workload::is_whole() {
 
 bool Workload::is_idle() const {
   return std::none_of(producers_.begin(), producers_.end(),
-                      [](const Producer& producer) { return producer.asking; });
+                      [](const Producer& producer) { return producer.asking; }) &&
+         std::none_of(plain_producers_.begin(), plain_producers_.end(),
+                      [](const PlainProducer& producer) { return producer.open > 0; });
 }
 
 size_t Workload::acknowledged() const {
   size_t count = 0;
   for (const Producer& producer : producers_) {
+    count += producer.acked.size();
+  }
+  for (const PlainProducer& producer : plain_producers_) {
     count += producer.acked.size();
   }
   return count;
@@ -159,20 +170,19 @@ void Workload::again(Producer& producer) {
   });
 }
 
-size_t Workload::broker_for(Producer& producer) {
+size_t Workload::broker_for(int32_t partition_index, size_t& guess) {
   for (size_t i = 0; i < cluster_.size(); ++i) {
-    const size_t index = (producer.guess + i) % cluster_.size();
+    const size_t index = (guess + i) % cluster_.size();
     if (!cluster_.is_up(index)) {
       continue;
     }
-    const auto* const partition =
-        cluster_.node(index)->image()->partition(topic_, producer.partition);
-    ++producer.guess;  // another one's view next time
+    const auto* const partition = cluster_.node(index)->image()->partition(topic_, partition_index);
+    ++guess;  // another one's view next time
     if (partition != nullptr && partition->leader > 0) {
       return static_cast<size_t>(partition->leader - 1);
     }
   }
-  return producer.guess % cluster_.size();
+  return guess % cluster_.size();
 }
 
 void Workload::get_id(Producer& producer) {
@@ -180,7 +190,7 @@ void Workload::get_id(Producer& producer) {
   request.transactional_id.reset();
   request.transaction_timeout_ms = 60'000;
   cluster_.ask<InitProducerIdResponse>(
-      broker_for(producer), std::move(request), kTimeoutMs,
+      broker_for(producer.partition, producer.guess), std::move(request), kTimeoutMs,
       [this, &producer](const Result<InitProducerIdResponse>& answer) {
         if (answer && answer->error_code == ErrorCode::kNone) {
           producer.producer_id = answer->producer_id;
@@ -189,28 +199,56 @@ void Workload::get_id(Producer& producer) {
       });
 }
 
-void Workload::produce(Producer& producer) {
-  BatchBuilder builder({.producer_id = producer.producer_id,
-                        .producer_epoch = 0,
-                        .base_sequence = producer.sequence});
-  const std::string value = std::to_string(producer.value);
+// `done` gets the partition's result, or nothing when there is no answer.
+template <class Done>
+void Workload::send(size_t broker, int32_t partition, int16_t acks, const std::string& value,
+                    const BatchOptions& options, Done done) {
+  BatchBuilder builder(options);
   builder.add(cluster_.now_ms(), std::nullopt,
               std::span(reinterpret_cast<const uint8_t*>(value.data()), value.size()));
   ProduceRequest request;
-  request.acks = -1;
+  request.acks = acks;
   request.timeout_ms = 3'000;
   request.topic_data = {
       {.topic_id = topic_id_,
-       .partition_data = {{.index = producer.partition, .records = Payload(builder.build())}}}};
-  cluster_.ask<ProduceResponse>(broker_for(producer), std::move(request), kTimeoutMs,
-                                [this, &producer](const Result<ProduceResponse>& answer) {
-                                  if (!answer) {
-                                    return again(producer);
-                                  }
-                                  const auto& result =
-                                      answer->responses.at(0).partition_responses.at(0);
-                                  on_produced(producer, result.base_offset, result.error_code);
-                                });
+       .partition_data = {{.index = partition, .records = Payload(builder.build())}}}};
+  cluster_.ask<ProduceResponse>(
+      broker, std::move(request), kTimeoutMs,
+      [done = std::move(done)](const Result<ProduceResponse>& answer) {
+        done(answer ? &answer->responses.at(0).partition_responses.at(0) : nullptr);
+      });
+}
+
+void Workload::produce(Producer& producer) {
+  send(broker_for(producer.partition, producer.guess), producer.partition, -1,
+       std::to_string(producer.value),
+       {.producer_id = producer.producer_id,
+        .producer_epoch = 0,
+        .base_sequence = producer.sequence},
+       [this, &producer](const auto* result) {
+         result == nullptr ? again(producer)
+                           : on_produced(producer, result->base_offset, result->error_code);
+       });
+}
+
+void Workload::write(PlainProducer& producer) {
+  if (stopping_) {
+    --producer.open;
+    return;
+  }
+  const bool to_all = producer.sent % 2 == 0;
+  const std::string value = "plain-" + std::to_string(producer.sent++);
+  ++producer.open;
+  send(broker_for(producer.partition, producer.guess), producer.partition,
+       static_cast<int16_t>(to_all ? -1 : 1), value, {},
+       [&producer, to_all, value](const auto* result) {
+         --producer.open;
+         if (to_all && result != nullptr && result->error_code == ErrorCode::kNone) {
+           producer.acked[value] = result->base_offset;
+         }
+       });
+  cluster_.after(static_cast<int64_t>(cluster_.random().next() % kPlainPauseMaxMs) + 1,
+                 [this, &producer] { write(producer); });
 }
 
 void Workload::on_produced(Producer& producer, int64_t offset, ErrorCode code) {
@@ -282,11 +320,15 @@ std::string Workload::check_partition(const Producer& producer, const Readers& r
       return where + "value " + value + " is there twice";
     }
   }
+  std::map<std::string, int64_t> acked =
+      plain_producers_[static_cast<size_t>(producer.partition)].acked;
   for (const auto& [value, offset] : producer.acked) {
+    acked[std::to_string(value)] = offset;
+  }
+  for (const auto& [value, offset] : acked) {
     const auto found = first->find(offset);
-    if (found == first->end() || found->second != std::to_string(value)) {
-      return where + "acknowledged value " + std::to_string(value) + " is not at offset " +
-             std::to_string(offset);
+    if (found == first->end() || found->second != value) {
+      return where + "acknowledged value " + value + " is not at offset " + std::to_string(offset);
     }
   }
   return "";

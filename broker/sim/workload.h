@@ -1,13 +1,15 @@
 #pragma once
-// A load for the simulated cluster and its checker: an idempotent producer for each partition that
-// sends one batch at a time and sends it again until it is acknowledged, and at the end a look at
-// every replica's log.
+// A load for the simulated cluster and its checker: for each partition an idempotent producer that
+// sends one batch at a time and sends it again until it is acknowledged, and a plain one that waits
+// for nothing, sends each record once, and wants it on the leader or on all in turn; and at the end
+// a look at every replica's log.
 #include <map>
 #include <string>
 #include <vector>
 
 #include "broker/sim/readers.h"
 #include "broker/sim/sim_cluster.h"
+#include "protocol/records/builder.h"
 
 namespace klamm::broker::sim {
 
@@ -48,12 +50,24 @@ class Workload {
     bool asking = false;
     size_t guess = 0;  // which broker to ask when no leader is known
   };
+  // What is acknowledged with acks=1 may be lost with its leader: so logs get to differ.
+  struct PlainProducer {
+    int32_t partition;
+    int64_t sent = 0;
+    size_t open = 0;                       // records on their way, and whether there is a next one
+    std::map<std::string, int64_t> acked;  // offsets by value, of those that all have
+    size_t guess = 0;
+  };
   void go_on(Producer& producer);
+  void write(PlainProducer& producer);
   void get_id(Producer& producer);
   void produce(Producer& producer);
   void on_produced(Producer& producer, int64_t offset, ErrorCode code);
   void again(Producer& producer);
-  size_t broker_for(Producer& producer);
+  size_t broker_for(int32_t partition, size_t& guess);
+  template <class Done>
+  void send(size_t broker, int32_t partition, int16_t acks, const std::string& value,
+            const protocol::BatchOptions& options, Done done);
   std::string check_partition(const Producer& producer, const Readers& readers);
   // The values in a replica's log, by offset.
   Result<std::map<int64_t, std::string>> read(Node& node, int32_t partition, int64_t end);
@@ -65,6 +79,7 @@ class Workload {
   bool creating_ = false;
   bool stopping_ = false;
   std::vector<Producer> producers_;
+  std::vector<PlainProducer> plain_producers_;  // of the same partitions
   struct Reign {
     size_t node;
     int64_t high_watermark;
