@@ -12,14 +12,19 @@ namespace klamm::broker {
 namespace {
 
 struct Finish : storage::Background::Ticket {
+  explicit Finish(storage::Workers& workers) : workers(workers) {}
+  void wait() override {
+    workers.help();
+    latch.wait();
+  }
+  storage::Workers& workers;
   std::latch latch{1};
-  void wait() override { latch.wait(); }
 };
 
 }  // namespace
 
 std::shared_ptr<storage::Background::Ticket> ShardBackground::run(Work work, Done done) {
-  const auto finish = std::make_shared<Finish>();
+  const auto finish = std::make_shared<Finish>(node_.environment().workers);
   node_.environment().workers.run([&node = node_, shard = shard_, finish, work = std::move(work),
                                    done = std::move(done)]() mutable {
     auto outcome = work();

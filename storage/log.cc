@@ -350,17 +350,22 @@ Result<LogFlush> Log::begin_flush(int64_t now_ms) {
 }
 
 void Log::finish_flush(LogFlush&& flush, const Result<>& outcome) {
-  if (flush.truncations_ != truncations_) {
-    return;  // what it brought to the medium may be gone; the recovery point was moved back
-  }
-  if (outcome) {
+  const bool was_cut = flush.truncations_ != truncations_;
+  if (outcome && !was_cut) {
     recovery_point_ = std::max(recovery_point_, flush.end_offset_);
+    return;
+  }
+  // Of a log that was cut meanwhile it is not known what of it is on the medium.
+  unflushed_records_ = std::max<int64_t>(unflushed_records_, end_offset_ - recovery_point_);
+  if (outcome) {
     return;
   }
   // With the disk full this is tried again; with a broken one nothing is.
   names_changed_ = names_changed_ || flush.names_changed_;
   epochs_changed_ = epochs_changed_ || flush.epochs_.has_value();
-  new_snapshots_.merge(flush.snapshots_);
+  if (!was_cut) {
+    new_snapshots_.merge(flush.snapshots_);
+  }
 }
 
 Result<> Log::flush(int64_t now_ms) {

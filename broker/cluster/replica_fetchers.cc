@@ -30,6 +30,9 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       }
       partitions_.erase(found);
     }
+    if (unsafe_.erase(key) > 0) {
+      fetch_in(0);
+    }
   }
   bool empty() const { return partitions_.empty(); }
   void stop() { stopped_ = true; }
@@ -59,6 +62,11 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       open(key, state);
       return std::nullopt;
     }
+    partition->flush_if_due(all_.clock_.wall_ms());
+    if (!partition->is_safe()) {
+      wait_for_disk(key, *partition);
+      return std::nullopt;
+    }
     const storage::Log& log = partition->log();
     FetchRequest::FetchPartition asked;
     asked.partition = key.partition;
@@ -69,6 +77,19 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
     asked.partition_max_bytes =
         static_cast<int32_t>(all_.config_.number("replica.fetch.max.bytes"));
     return asked;
+  }
+
+  // What a follower asks for says what it has, which must be as safe as the topic wants it: else
+  // the leader acknowledges what a power cut takes away. Its fetches wait for the flush.
+  void wait_for_disk(const Key& key, replication::Partition& partition) {
+    unsafe_.insert(key);
+    partition.when_written(partition.log().end_offset(),
+                           [weak = weak_from_this(), key](ErrorCode code) {
+                             const auto self = weak.lock();
+                             if (self && self->unsafe_.erase(key) > 0) {
+                               self->fetch_in(code == ErrorCode::kNone ? 0 : kBackoffMs);
+                             }
+                           });
   }
 
   void open(const Key& key, State& state) {
@@ -104,7 +125,7 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   }
 
   void fetch() {
-    if (stopped_ || asking_ || partitions_.empty()) {
+    if (stopped_ || asking_ || partitions_.empty() || !unsafe_.empty()) {
       return;
     }
     const auto address = all_.address_of(leader_);
@@ -150,6 +171,7 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       }
       auto asked = wanted(key, state);
       if (!asked) {
+        forget(key, state, request);
         continue;
       }
       ++active;
@@ -164,6 +186,10 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
       state.told = std::move(asked);
     }
     for (const Key& key : std::exchange(forgotten_, {})) {
+      const auto back = partitions_.find(key);
+      if (back != partitions_.end() && back->second.told) {
+        continue;  // the leader forgets after it has added
+      }
       request.forgotten_topics_data.push_back(
           {.topic_id = key.topic, .partitions = {key.partition}});
     }
@@ -241,6 +267,8 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
     if (!done) {
       spdlog::error("cannot follow the leader of {}: {}", state.id.directory(), done.error().why);
       state.not_before_ms = now() + kOpenRetryMs;
+    } else if (!partition->is_safe()) {
+      wait_for_disk(key, *partition);
     }
   }
 
@@ -257,6 +285,7 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   int32_t leader_;
   std::map<Key, State> partitions_;
   std::vector<Key> forgotten_;
+  std::set<Key> unsafe_;  // partitions that wait for their flush
   int32_t session_id_ = 0;
   int32_t session_epoch_ = 0;
   bool asking_ = false;

@@ -1,6 +1,7 @@
 #include "broker/sim/sim_cluster.h"
 
 #include <algorithm>
+#include <deque>
 
 #include "broker/cluster/request_frame.h"
 
@@ -39,6 +40,41 @@ class HostClock : public storage::Clock {
   int64_t ahead_ms_ = 0;
 };
 
+// One worker, who takes his time. What he has not begun when the process dies is never done.
+class SlowWorkers : public storage::Workers {
+ public:
+  using After = std::function<void(int64_t max_ms, std::function<void()>)>;
+  explicit SlowWorkers(After after) : after_(std::move(after)) {}
+
+  void run(std::move_only_function<void()> task) override {
+    if (slowness_ms_ == 0 && tasks_.empty()) {
+      return task();
+    }
+    tasks_.push_back(std::move(task));
+    after_(slowness_ms_, [this] { do_next(); });
+  }
+  void help() override {
+    while (!tasks_.empty()) {
+      do_next();
+    }
+  }
+  void slow_down(int64_t ms) { slowness_ms_ = ms; }
+  void die() { tasks_.clear(); }
+
+ private:
+  void do_next() {
+    if (!tasks_.empty()) {
+      auto task = std::move(tasks_.front());
+      tasks_.pop_front();
+      task();
+    }
+  }
+
+  After after_;
+  int64_t slowness_ms_ = 0;
+  std::deque<std::move_only_function<void()>> tasks_;
+};
+
 }  // namespace
 
 struct SimCluster::Host : Mailboxes {
@@ -47,7 +83,21 @@ struct SimCluster::Host : Mailboxes {
         index(index),
         disk(seed),
         clock(cluster.clock_),
-        network(cluster, static_cast<int64_t>(index)) {}
+        network(cluster, static_cast<int64_t>(index)),
+        workers([this](int64_t max_ms, std::function<void()> work) { later(max_ms, work); }) {}
+
+  // For the present life, when the node is awake.
+  void later(int64_t max_ms, const std::function<void()>& work) {
+    const auto wait_ms =
+        static_cast<int64_t>(cluster.random_.next() % static_cast<uint64_t>(max_ms + 1));
+    cluster.after(wait_ms, [this, work, born = life] {
+      cluster.when_awake(static_cast<int64_t>(index), [this, work, born] {
+        if (life == born) {
+          work();
+        }
+      });
+    });
+  }
 
   void post(size_t, Task task) override {
     const auto shared = std::make_shared<Task>(std::move(task));
@@ -66,6 +116,7 @@ struct SimCluster::Host : Mailboxes {
   HostClock clock;
   int64_t asleep_until_ms = 0;
   Network network;
+  SlowWorkers workers;
   std::unique_ptr<Node> node;
   uint64_t life = 0;
   // Requests that are not answered yet; they end with the process.
@@ -127,7 +178,7 @@ void SimCluster::start(size_t index) {
                  {"controller.quorum.voters", voters}});
   auto made = BrokerConfig::make(std::move(config));
   CHECK_INVARIANT(made.has_value());
-  Environment environment{host.disk, host.clock, random_, workers_, 1};
+  Environment environment{host.disk, host.clock, random_, host.workers, 1};
   environment.halt = [this](const std::string& why) { halts_.push_back(why); };
   environment.transport = [&host](size_t) -> replication::Transport& { return host.network; };
   auto opened = Node::open(std::move(environment), std::move(*made), "sim");
@@ -141,6 +192,7 @@ void SimCluster::crash(size_t index, bool power) {
   Host& host = *hosts_[index];
   ++host.life;
   host.asleep_until_ms = 0;
+  host.workers.die();
   host.node.reset();
   host.open.clear();
   if (power) {
@@ -154,6 +206,8 @@ void SimCluster::crash(size_t index, bool power) {
 void SimCluster::pause(size_t index, int64_t ms) {
   hosts_[index]->asleep_until_ms = clock_.monotonic_ms() + ms;
 }
+
+void SimCluster::slow_down(size_t index, int64_t ms) { hosts_[index]->workers.slow_down(ms); }
 
 void SimCluster::jump(size_t index, int64_t ahead_ms) { hosts_[index]->clock.jump(ahead_ms); }
 
@@ -176,6 +230,9 @@ void SimCluster::when_awake(int64_t node, std::function<void()> work) {
 void SimCluster::heal() {
   cut_.clear();
   loss_percent_ = 0;
+  for (size_t i = 0; i < hosts_.size(); ++i) {
+    slow_down(i, 0);
+  }
 }
 
 // What is lost on the way is sent again by TCP; a loss here is a connection that hangs.

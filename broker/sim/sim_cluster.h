@@ -1,7 +1,7 @@
 #pragma once
 // A whole cluster in one thread from one seed: real nodes, with simulated disks, clock and network.
 // Messages are late, get lost and find links cut one-way; nodes die, with or without their power,
-// stand still for a while, lose their disks, and have clocks that jump.
+// stand still for a while, have slow disks or lose them, and have clocks that jump.
 // The same seed gives the same trace.
 #include <map>
 #include <memory>
@@ -42,6 +42,8 @@ class SimCluster {
   void crash(size_t node, bool power);
   // The process stands still, as after a SIGSTOP, and goes on with what has come meanwhile.
   void pause(size_t node, int64_t ms);
+  // Its disk takes up to so long for what is done on another thread (syncs, opening logs); 0: none.
+  void slow_down(size_t node, int64_t ms);
   // Its wall clock jumps: it is ahead of the true time by so much from then on.
   void jump(size_t node, int64_t ahead_ms);
   // The process dies and its disk is replaced by an empty one.
@@ -86,7 +88,6 @@ class SimCluster {
   SimOptions options_;
   storage::SimClock clock_;
   storage::SimRandom random_;
-  storage::InlineWorkers workers_;
   std::vector<std::unique_ptr<Host>> hosts_;
   std::unique_ptr<replication::Transport> client_;
   std::multimap<std::pair<int64_t, uint64_t>, std::function<void()>> events_;

@@ -82,7 +82,7 @@ class Life {
   void trouble() {
     const size_t node = chance_.next() % cluster_.size();
     const size_t other = chance_.next() % cluster_.size();
-    switch (chance_.next() % 20) {
+    switch (chance_.next() % 22) {
       case 0:
       case 1:
         if (cluster_.is_up(node)) {
@@ -105,10 +105,25 @@ class Life {
           replace_disk(node);
         }
         break;
+      case 12: cluster_.slow_down(node, static_cast<int64_t>(chance_.next() % 500)); break;
+      case 13:
+        if (chance_.next() % 4 == 0) {
+          crash_all();
+        }
+        break;
       default:
         if (!cluster_.is_up(node)) {
           cluster_.start(node);
         }
+    }
+  }
+
+  // All at once: the power of the house, say.
+  void crash_all() {
+    for (size_t i = 0; i < cluster_.size(); ++i) {
+      if (cluster_.is_up(i)) {
+        cluster_.crash(i, power_);
+      }
     }
   }
 

@@ -124,10 +124,10 @@ void Partition::note_start(int32_t broker, int64_t log_start) {
 }
 
 void Partition::advance(int64_t now_ms) {
+  release(writing_, safe_end());
   if (!is_leader_) {
     return;
   }
-  release(writing_, safe_end());
   release_deleting();
   advance_high_watermark(now_ms);
 }

@@ -79,6 +79,9 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Brings to the medium in the background what is due (Log::flush_is_due).
   void flush_if_due(int64_t now_ms);
   bool is_flushing() const { return flushing_; }
+  // Whether all of the log is as safe here as the topic wants it. A follower tells its leader of no
+  // more than that.
+  bool is_safe() const { return safe_end() >= log_->end_offset(); }
   // Goes on with another log of the same content. Not while one is being flushed.
   void replace_log(std::unique_ptr<storage::Log> log) {
     log_ = std::move(log);

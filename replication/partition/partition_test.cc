@@ -323,3 +323,44 @@ TEST_CASE("records are deleted once every replica that is alive begins behind th
                         300);
   CHECK(told.back() == std::pair<int64_t, ErrorCode>{3, ErrorCode::kNotLeaderOrFollower});
 }
+
+TEST_CASE("a follower is not safe before its flush is over") {
+  storage::SimDisk disk;
+  Held background;
+  const auto partition = std::make_shared<Partition>(
+      storage::TopicPartition{"t", 0}, Uuid(),
+      *storage::Log::open(disk, "/d/t-0", {.flush_messages = 1}, {}), background);
+  partition->update({.replicas = {1, 2}, .isr = {1, 2}, .leader = 2, .leader_epoch = 3});
+  CHECK(partition->is_safe());
+  REQUIRE(partition->append_fetched(storage::make_batch(2, 1), 0, 0, 1));
+  CHECK_FALSE(partition->is_safe());
+  std::optional<ErrorCode> told;
+  partition->when_written(2, [&](ErrorCode code) { told = code; });
+  CHECK_FALSE(told);
+  background.do_next();
+  CHECK(partition->is_safe());
+  CHECK(told == ErrorCode::kNone);
+}
+
+TEST_CASE("what is left of a log that is cut during its flush is flushed again") {
+  storage::SimDisk disk;
+  Held background;
+  const auto partition = std::make_shared<Partition>(
+      storage::TopicPartition{"t", 0}, Uuid(),
+      *storage::Log::open(disk, "/d/t-0", {.flush_messages = 1}, {}), background);
+  partition->update({.replicas = {1, 2}, .isr = {1, 2}, .leader = 2, .leader_epoch = 3});
+  for (int i = 0; i < 3; ++i) {
+    const auto batch = storage::make_batch(1, 1, 100, {.base_offset = i, .leader_epoch = 3});
+    REQUIRE(partition->append_fetched(batch, 0, 0, 1));
+  }
+  background.do_next();
+  REQUIRE(background.works.size() == 1);  // of the second and the third
+  REQUIRE(partition->truncate(3, 2, 1));
+  CHECK_FALSE(partition->is_safe());
+  background.do_next();
+  CHECK_FALSE(partition->is_safe());
+  REQUIRE_FALSE(background.works.empty());
+  background.do_next();
+  CHECK(partition->is_safe());
+  CHECK(partition->log().recovery_point() == 2);
+}

@@ -12,6 +12,8 @@ class Workers {
  public:
   virtual ~Workers() = default;
   virtual void run(std::move_only_function<void()> task) = 0;
+  // Somebody is about to wait for a task: to be done here where no other thread would do it.
+  virtual void help() {}
 };
 
 // Does a task at once, where nobody is held up by it: in tests and tools.
