@@ -534,9 +534,10 @@ std::set<LogDir*> Replicas::close() {
   }
   for (const auto& [id, home] : homes_) {
     const auto topic = image_->topic(id.topic);
-    // A log that nobody has verified since the last crash waits for the next start.
-    if (!home->was_clean() && topic != nullptr &&
-        !partitions_.contains({topic->id, id.partition})) {
+    // A log that nobody has verified since the last crash waits for the next start; also one of a
+    // topic that this node has not heard of yet.
+    if (!home->was_clean() &&
+        (topic == nullptr || !partitions_.contains({topic->id, id.partition}))) {
       unclean.insert(home);
     }
   }

@@ -115,6 +115,7 @@ struct SimCluster::Host : Mailboxes {
   storage::SimDisk disk;
   HostClock clock;
   int64_t asleep_until_ms = 0;
+  bool is_stopping = false;
   Network network;
   SlowWorkers workers;
   std::unique_ptr<Node> node;
@@ -192,6 +193,7 @@ void SimCluster::crash(size_t index, bool power) {
   Host& host = *hosts_[index];
   ++host.life;
   host.asleep_until_ms = 0;
+  host.is_stopping = false;
   host.workers.die();
   host.node.reset();
   host.open.clear();
@@ -201,6 +203,25 @@ void SimCluster::crash(size_t index, bool power) {
   for (auto& reset : std::exchange(host.connections, {})) {
     after(1, std::move(reset));
   }
+}
+
+void SimCluster::stop(size_t index) {
+  Host& host = *hosts_[index];
+  if (std::exchange(host.is_stopping, true)) {
+    return;
+  }
+  host.node->begin_stop([this, index, &host, born = host.life] {
+    after(0, [this, index, &host, born] {
+      if (host.life != born) {
+        return;  // it died meanwhile
+      }
+      host.workers.help();
+      if (const auto closed = host.node->close(); !closed) {
+        halts_.push_back("a clean stop failed: " + closed.error().why);
+      }
+      crash(index, false);
+    });
+  });
 }
 
 void SimCluster::pause(size_t index, int64_t ms) {

@@ -1,8 +1,8 @@
 #pragma once
 // A whole cluster in one thread from one seed: real nodes, with simulated disks, clock and network.
-// Messages are late, get lost and find links cut one-way; nodes die, with or without their power,
-// stand still for a while, have slow disks or lose them, and have clocks that jump.
-// The same seed gives the same trace.
+// Messages are late, get lost and find links cut one-way; nodes stop, die with or without their
+// power, stand still for a while, have slow disks or lose them, and have clocks that jump. The same
+// seed gives the same trace.
 #include <map>
 #include <memory>
 #include <set>
@@ -40,6 +40,8 @@ class SimCluster {
   void start(size_t node);
   // The process dies; with `power` its disk loses what was not synced.
   void crash(size_t node, bool power);
+  // A clean stop, as after a SIGTERM: the node is down some time later.
+  void stop(size_t node);
   // The process stands still, as after a SIGSTOP, and goes on with what has come meanwhile.
   void pause(size_t node, int64_t ms);
   // Its disk takes up to so long for what is done on another thread (syncs, opening logs); 0: none.

@@ -40,10 +40,10 @@ class Life {
       load_.watch();
       trouble();
     }
-    restore();
     load_.stop();
     readers_.stop();
     for (int i = 0; i < 240 && !(load_.is_idle() && readers_.is_idle()); ++i) {
+      restore();  // again and again: a node may be about to stop
       cluster_.run(500);
     }
     Outcome outcome;
@@ -82,7 +82,7 @@ class Life {
   void trouble() {
     const size_t node = chance_.next() % cluster_.size();
     const size_t other = chance_.next() % cluster_.size();
-    switch (chance_.next() % 22) {
+    switch (chance_.next() % 23) {
       case 0:
       case 1:
         if (cluster_.is_up(node)) {
@@ -109,6 +109,11 @@ class Life {
       case 13:
         if (chance_.next() % 4 == 0) {
           crash_all();
+        }
+        break;
+      case 14:
+        if (cluster_.is_up(node)) {
+          cluster_.stop(node);
         }
         break;
       default:
@@ -139,6 +144,7 @@ class Life {
     restore();
     for (int i = 0; i < 200 && !load_.is_whole(); ++i) {
       cluster_.run(200);
+      restore();
     }
     return load_.is_whole();
   }
@@ -195,9 +201,9 @@ TEST_CASE("a cluster that nothing happens to acknowledges everything, and replic
 }
 
 TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is lost or doubled") {
-  // Seeds that have found a fault once: a stale leader, a proposal without an answer, a replaced
-  // disk, two of them at once, offsets that were forgotten.
-  std::vector<uint64_t> seeds = {5, 53, 85, 177, 1373};
+  // Seeds that have found a fault once: clean stops before the metadata were known, which called
+  // clean what nobody had verified. (Those of older faults fall to what happens today otherwise.)
+  std::vector<uint64_t> seeds = {43, 89, 141};
   const char* const given = std::getenv("KLAMM_SIM_SEEDS");  // how many; or one, as =SEED
   const std::string text = given == nullptr ? "30" : given;
   if (text.starts_with('=')) {

@@ -58,7 +58,7 @@ def create(port, topic, partitions, configs=None):
     with socket.create_connection(("127.0.0.1", port)) as s:
         s.sendall(struct.pack(">i", len(body)) + body)
         s.recv(4096)
-    time.sleep(0.5)
+    client("ready", port, topic, partitions)
 
 
 def noter(kind, out):
@@ -120,6 +120,9 @@ def measure(kind, megabytes):
         seconds, size = client("fetch", broker.port, topic, partitions)
         note(f"fetch MB/s ({partitions} partition{'s' if partitions > 1 else ''})", size / 1e6 / seconds)
         note(f"fetch CPU s/GB ({partitions} partition{'s' if partitions > 1 else ''})", (cpu(broker.pid) - before) / (size / 1e9))
+    log = max((p for p in log_bench.folder_of(broker, "p1a1").glob("*.log")), key=lambda p: p.stat().st_size)
+    bare, size = client("transfer", log)
+    note("bare loop beside it, page cache to a socket, CPU s/GB", bare / (size / 1e9))
     create(broker.port, "latency", 1)
     client("latency", broker.port, "latency", 200, 2)
     create(broker.port, "latency2", 1)

@@ -20,12 +20,13 @@ def end(cluster):
     shutil.rmtree(cluster.folder, ignore_errors=True)
 
 
-def make_topic(cluster, topic, replicas, configs=None):
+def make_topic(cluster, topic, replicas):
     """One partition for each list of replicas, whose first leads."""
     from cluster import admin
     from confluent_kafka.admin import NewTopic
-    made = NewTopic(topic, len(replicas), replica_assignment=replicas, config=configs or {})
-    admin(cluster).create_topics([made], request_timeout=120)[topic].result(180)
+    client = admin(cluster)
+    made = NewTopic(topic, len(replicas), replica_assignment=replicas)
+    client.create_topics([made], request_timeout=120)[topic].result(180)
 
 
 def wait_for(check, seconds, what, pause=0.005):
@@ -41,21 +42,27 @@ def in_sync(cluster, topic, count=NODES):
     return all(len(p.isrs) == count for p in partitions_of(cluster, topic).values())
 
 
+def make_ready(cluster, bench, topic, partitions=1):
+    """A topic that node 1 leads, from when all have its replicas and node 1 answers for it."""
+    make_topic(cluster, topic, [[1, 2, 3]] * partitions)
+    wait_for(lambda: in_sync(cluster, topic), 60, "the ISR of three", 0.1)
+    bench.client("ready", cluster.node(1).port, topic, partitions)
+
+
 def controller_of(cluster):
     from cluster import admin
     return admin(cluster).list_topics(timeout=20).controller_id
 
 
 def cpu(bench, cluster):
-    return sum(bench.cpu(node.pid) for node in cluster.nodes)
+    return sum(bench.cpu(node.pid) for node in cluster.nodes if node.pid)
 
 
 def throughput(cluster, bench, megabytes, note):
     port = cluster.node(1).port
     for partitions in (1, 16):
         topic = f"replicated{partitions}"
-        make_topic(cluster, topic, [[1, 2, 3]] * partitions)
-        wait_for(lambda t=topic: in_sync(cluster, t), 60, "the ISR of three", 0.1)
+        make_ready(cluster, bench, topic, partitions)
         bench.client("produce", port, topic, partitions, -1, max(megabytes // 3, 30), 16384, 1024)
         before = cpu(bench, cluster)
         seconds, size = bench.produce(port, topic, partitions, -1, megabytes, 16384, 1024)
@@ -63,11 +70,9 @@ def throughput(cluster, bench, megabytes, note):
         what = f"3 nodes, {partitions} partition{'s' if partitions > 1 else ''}, acks=all"
         note(f"produce MB/s ({what})", size / 1e6 / seconds)
         note(f"produce CPU s/GB of all nodes ({what})", (cpu(bench, cluster) - before) / (size / 1e9))
-    make_topic(cluster, "latency", [[1, 2, 3]])
-    wait_for(lambda: in_sync(cluster, "latency"), 60, "the ISR of three", 0.1)
+    make_ready(cluster, bench, "latency")
     bench.client("latency", port, "latency", 100, 3)
-    make_topic(cluster, "latency2", [[1, 2, 3]])
-    wait_for(lambda: in_sync(cluster, "latency2"), 60, "the ISR of three", 0.1)
+    make_ready(cluster, bench, "latency2")
     p50, p99, _ = bench.client("latency", port, "latency2", 100, 10)
     note("produce to consume p50, ms (3 nodes, 100/s, acks=all)", p50)
     note("produce to consume p99, ms (3 nodes, 100/s, acks=all)", p99)
@@ -75,8 +80,7 @@ def throughput(cluster, bench, megabytes, note):
 
 def catch_up(cluster, bench, megabytes, note):
     """A follower that was away while the others wrote, from its start until it is in sync again."""
-    make_topic(cluster, "far", [[1, 2, 3]])
-    wait_for(lambda: in_sync(cluster, "far"), 60, "the ISR of three", 0.1)
+    make_ready(cluster, bench, "far")
     follower = cluster.node(3)
     follower.end(signal.SIGTERM)
     _, size = bench.produce(cluster.node(1).port, "far", 1, 1, megabytes, 1 << 19, 1024)
@@ -126,8 +130,8 @@ def controller_change(cluster, note):
     rest = ",".join(n.address for n in cluster.nodes if n.id != active)
     client = AdminClient({"bootstrap.servers": rest, "log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 100})
     client.list_topics(timeout=20)
-    cluster.node(active).kill()
     began, tried, made = time.monotonic(), 0, False
+    cluster.node(active).kill()
     while not made:
         tried += 1
         topic = f"after{tried}"
@@ -161,8 +165,8 @@ def many(cluster, count, note):
     rest = ",".join(n.address for n in cluster.nodes if n.id != lost)
     client = AdminClient({"bootstrap.servers": rest, "log_level": 0})
     leaders(client)
-    cluster.node(lost).kill()
     began = time.monotonic()
+    cluster.node(lost).kill()
 
     def moved():
         now = leaders(client)

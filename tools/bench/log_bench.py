@@ -28,16 +28,30 @@ def seconds_until_ready(broker, bench, topic, partitions):
     return time.monotonic() - began
 
 
+def one_size(broker, bench, megabytes, note, record, batch, name, partitions, acks):
+    topic = f"size{record}-{batch}-{partitions}-{acks}"
+    bench.create(broker.port, topic, partitions, {"max.message.bytes": "4000000"})
+    bench.client("produce", broker.port, topic, partitions, acks, max(megabytes // 5, 20), batch, record)
+    before = bench.cpu(broker.pid)
+    seconds, size = bench.produce(broker.port, topic, partitions, acks, megabytes, batch, record)
+    note(f"produce MB/s ({name})", size / 1e6 / seconds)
+    note(f"produce CPU s/GB ({name})", (bench.cpu(broker.pid) - before) / (size / 1e9))
+    return topic
+
+
 def sizes(broker, bench, megabytes, note):
-    for record, batch, name in ((100, 16384, "100 B records, 16 KiB batches"), (65536, 65536, "64 KiB records, a batch each"),
-                                (1024, 1 << 20, "1 KiB records, 1 MiB batches"), (65536, 1 << 20, "64 KiB records, 1 MiB batches")):
-        topic = f"size{record}-{batch}"
-        bench.create(broker.port, topic, 1, {"max.message.bytes": "4000000"})
-        bench.client("produce", broker.port, topic, 1, 1, max(megabytes // 5, 20), batch, record)
-        before = bench.cpu(broker.pid)
-        seconds, size = bench.produce(broker.port, topic, 1, 1, megabytes, batch, record)
-        note(f"produce MB/s ({name})", size / 1e6 / seconds)
-        note(f"produce CPU s/GB ({name})", (bench.cpu(broker.pid) - before) / (size / 1e9))
+    """1 KiB records in batches of 16 KiB, the clients' default, are among the rows of the wire."""
+    for record, batch, what in ((100, 16384, "100 B records"), (65536, 65536, "64 KiB records")):
+        for partitions in (1, 16):
+            for acks in (1, -1):
+                where = f"{what}, {partitions} partition{'s' if partitions > 1 else ''}"
+                topic = one_size(broker, bench, megabytes, note, record, batch, f"{where}, acks={'all' if acks < 0 else acks}", partitions, acks)
+            before = bench.cpu(broker.pid)
+            seconds, size = bench.client("fetch", broker.port, topic, partitions)
+            note(f"fetch MB/s ({where})", size / 1e6 / seconds)
+            note(f"fetch CPU s/GB ({where})", (bench.cpu(broker.pid) - before) / (size / 1e9))
+    for record, what in ((1024, "1 KiB"), (65536, "64 KiB")):
+        one_size(broker, bench, megabytes, note, record, 1 << 20, f"{what} records in 1 MiB batches, 1 partition, acks=1", 1, 1)
     bench.client("touch", megabytes * 2)
     bare, size = bench.client("receive", pathlib.Path(broker.folder) / "data" / ".bare", megabytes)
     note("bare loop beside it, 1 MiB from a socket to a new file, CPU s/GB", bare / (size / 1e9))
@@ -66,7 +80,7 @@ def restarts(broker, bench, gigabytes, note):
     note("catch-up read of cold data, MB/s", size / 1e6 / seconds)
     note("catch-up read of cold data, CPU s/GB", (bench.cpu(broker.pid) - before) / (size / 1e9))
     bare, size = bench.client("transfer", max(folder_of(broker, "big").glob("*.log"), key=lambda p: p.stat().st_size))
-    note("bare transfer loop beside it, CPU s/GB", bare / (size / 1e9))
+    note("bare loop beside the catch-up read, CPU s/GB", bare / (size / 1e9))
 
 
 def compaction(broker, bench, megabytes, note):
@@ -76,7 +90,7 @@ def compaction(broker, bench, megabytes, note):
     properties = pathlib.Path(broker.properties)
     text = properties.read_text()
     properties.write_text(text + "log.cleaner.enable=false\n")
-    broker.start()
+    seconds_until_ready(broker, bench, "compacted", 1)
     bench.client("keyed", broker.port, "compacted", megabytes)
     broker.stop()
     properties.write_text(text.replace("log.cleaner.backoff.ms=500", "log.cleaner.backoff.ms=100") + "log.segment.delete.delay.ms=0\n")
