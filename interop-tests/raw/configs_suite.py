@@ -2,7 +2,7 @@
 import struct
 import time
 
-from peers import eventually, frame, main, peers, same, stop_peers, test, text
+from peers import Answer, eventually, frame, main, peers, same, stop_peers, test, text
 from wire import batch
 
 TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
@@ -104,20 +104,8 @@ DESCRIBED = [(TOPIC, "d"), (BROKER, "", ), (BROKER, "1", "log.retention.ms", "lo
 
 def entries(answer):
     """Of a DescribeConfigs answer v1: the error, and what is said of each key."""
-    at = 12
-
-    def take(form):
-        nonlocal at
-        values = struct.unpack_from(form, answer, at)
-        at += struct.calcsize(form)
-        return values[0] if len(values) == 1 else values
-
-    def string():
-        nonlocal at
-        size = take(">h")
-        at += max(size, 0)
-        return None if size < 0 else answer[at - size:at].decode()
-
+    answer = Answer(answer, 12)
+    take, string = answer.take, answer.text
     found = {"error": (take(">h"), string())}
     take(">b"), string()
     for _ in range(take(">i")):

@@ -2,7 +2,7 @@
 belongs to one cluster alone."""
 import struct
 
-from peers import compact, equal, eventually, frame, main, peers, same, stop_peers, test, text
+from peers import Answer, compact, equal, eventually, frame, main, peers, same, stop_peers, test, text
 from wire import batch, lz4_frame
 
 
@@ -186,19 +186,8 @@ def log_directories():
 
 def directories(answer, own):
     """DescribeLogDirs v1: error, directory, topic and partition of each line; the sizes are each broker's own."""
-    at = 8
-
-    def take(form):
-        nonlocal at
-        values = struct.unpack_from(form, answer, at)
-        at += struct.calcsize(form)
-        return values[0] if len(values) == 1 else values
-
-    def string():
-        nonlocal at
-        size = take(">h")
-        at += size
-        return answer[at - size:at].decode()
+    answer = Answer(answer, 8)
+    take, string = answer.take, answer.text
     for _ in range(take(">i")):
         error, path = take(">h"), string()
         topics = take(">i")

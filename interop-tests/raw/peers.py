@@ -22,6 +22,23 @@ def compact(value):
     return b"\0" if value is None else bytes([len(value) + 1]) + value.encode()
 
 
+class Answer:
+    """Takes an answer apart, from a place on."""
+
+    def __init__(self, data, at):
+        self.data, self.at = data, at
+
+    def take(self, form):
+        values = struct.unpack_from(form, self.data, self.at)
+        self.at += struct.calcsize(form)
+        return values[0] if len(values) == 1 else values
+
+    def text(self):
+        size = self.take(">h")
+        self.at += max(size, 0)
+        return None if size < 0 else self.data[self.at - size:self.at].decode()
+
+
 class Peer:
     def __init__(self, kind):
         self.broker = Broker(kind)
