@@ -152,6 +152,30 @@ TEST_CASE("after an unclean stop logs are recovered when asked for, the others i
   }
 }
 
+TEST_CASE("a stop before the metadata are known calls nothing clean that nobody has verified") {
+  storage::SimDisk disk;
+  storage::SimClock clock;
+  storage::SimRandom random(3);
+  storage::InlineWorkers workers;
+  REQUIRE(storage::LogDir::open(disk, random, "/a", {"c", 1}));
+  const bool has_log = GENERATE(true, false);
+  if (has_log) {
+    REQUIRE(disk.make_dirs("/a/t-0"));
+    REQUIRE(disk.write_file("/a/t-0/partition.metadata",
+                            storage::format_partition_metadata(storage::new_uuid(random))));
+  }
+  auto config = BrokerConfig::make({{"node.id", "1"},
+                                    {"log.dirs", "/a"},
+                                    {"klamm.shards", "1"},
+                                    {"controller.quorum.voters", "1@a:1,2@b:1,3@c:1"},
+                                    {"listeners", "PLAINTEXT://a:2,CONTROLLER://a:1"}});
+  REQUIRE(config);
+  auto node = Node::open({disk, clock, random, workers, 1}, std::move(*config), "c");
+  REQUIRE(node);
+  REQUIRE((*node)->close());
+  CHECK(disk.exists("/a/.kafka_cleanshutdown") == !has_log);
+}
+
 TEST_CASE("retention reaches logs that nobody asks for, and closes them again") {
   Cluster cluster(1, 5, {{"log.retention.ms", "3600000"}, {"log.segment.bytes", "1048576"}});
   const Uuid topic = cluster.create_topic();
