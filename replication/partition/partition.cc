@@ -352,7 +352,10 @@ Result<> Partition::begin_again_at(int64_t offset) {
 }
 
 void Partition::flush_if_due(int64_t now_ms) {
-  if (flushing_ || !log_->flush_is_due(now_ms)) {
+  // What was appended under a promise is flushed even if the configuration asks for it no longer.
+  const bool is_promised =
+      log_->recovery_point() < std::min(flush_demanded_to_, log_->end_offset());
+  if (flushing_ || (!is_promised && !log_->flush_is_due(now_ms))) {
     return;
   }
   auto begun = log_->begin_flush(now_ms);

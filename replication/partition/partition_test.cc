@@ -364,3 +364,21 @@ TEST_CASE("what is left of a log that is cut during its flush is flushed again")
   CHECK(partition->is_safe());
   CHECK(partition->log().recovery_point() == 2);
 }
+
+TEST_CASE("a flush that was promised comes even when the configuration changes before it begins") {
+  storage::SimDisk disk;
+  Held background;
+  const auto partition = make(disk, {.flush_messages = 1}, background);
+  std::optional<ErrorCode> told;
+  for (int i = 0; i < 2; ++i) {
+    REQUIRE(partition->append(storage::make_batch(1, 1), 1, 1));
+  }
+  partition->when_committed(2, [&](ErrorCode code) { told = code; });
+  partition->log().set_config({});
+  background.do_next();  // of the first
+  CHECK_FALSE(told);
+  REQUIRE(background.works.size() == 1);
+  background.do_next();
+  CHECK(told == ErrorCode::kNone);
+  CHECK(background.works.empty());
+}
