@@ -82,7 +82,7 @@ class Life {
   void trouble() {
     const size_t node = chance_.next() % cluster_.size();
     const size_t other = chance_.next() % cluster_.size();
-    switch (chance_.next() % 23) {
+    switch (chance_.next() % 24) {
       case 0:
       case 1:
         if (cluster_.is_up(node)) {
@@ -116,10 +116,20 @@ class Life {
           cluster_.stop(node);
         }
         break;
+      case 15: usurp(node); break;
       default:
         if (!cluster_.is_up(node)) {
           cluster_.start(node);
         }
+    }
+  }
+
+  // First replicas lead, and somebody dies before all have followed the new leaders.
+  void usurp(size_t victim) {
+    load_.elect();
+    cluster_.run(static_cast<int64_t>(chance_.next() % 60));
+    if (cluster_.is_up(victim)) {
+      cluster_.crash(victim, false);
     }
   }
 

@@ -199,6 +199,33 @@ def directories(answer, own):
                 yield error, topic, index, lag, future
 
 
+def producer_of(peer):
+    """A producer's id and epoch, once the broker hands them out."""
+    answer = eventually(lambda: [a for a in [peer.ask(frame(22, 0, text(None) + struct.pack(">i", 60000)))] if a[8:10] == b"\0\0"])[0]
+    return struct.unpack(">qh", answer[10:20])
+
+
+@test
+def a_restart_leaves_of_each_producer_its_last_batch():
+    """What came before the last batch cannot be told from a gap then: a client that sends it again is told so, and goes on with a
+    new epoch, under which the batch is there twice. So it is with both."""
+    told = {}
+    for peer in peers():
+        producer = producer_of(peer)
+
+        def send(sequence, p=peer, who=producer):
+            data = batch(producer=(*who, sequence))
+            body = text(None) + struct.pack(">hi", -1, 5000) + struct.pack(">i", 1) + text("d") + struct.pack(">iii", 1, 1, len(data)) + data
+            code, offset = struct.unpack(">hq", p.ask(frame(0, 3, body))[19:29])
+            return code, offset >= 0
+        told[peer.broker.kind] = [send(n) for n in (0, 1, 2, 0, 1, 2)]
+        peer.restart()
+        eventually(lambda: send(2)[0] == 0)
+        told[peer.broker.kind] += [send(n) for n in (0, 1, 2, 3)]
+    equal(told["klamm"], told["kafka"], "what repeated batches are told")
+    equal([code for code, _ in told["kafka"][6:]], [45, 45, 0, 0], "the codes after a restart")
+
+
 try:
     main()
 finally:

@@ -42,9 +42,16 @@ class Answer:
 class Peer:
     def __init__(self, kind):
         self.broker = Broker(kind)
+        self.start()
+
+    def start(self):
         self.broker.start()
         self.socket = socket.create_connection(("127.0.0.1", self.broker.port))
         self.socket.settimeout(20)
+
+    def restart(self):
+        self.broker.stop()
+        self.start()
 
     def ask(self, request):
         self.socket.sendall(request)
