@@ -112,7 +112,9 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
           } else if (self->all_.replicas_.find_open(key.topic, key.partition) == nullptr) {
             found->second.not_before_ms = self->now() + kBackoffMs;  // somebody else is at it
           }
-          self->fetch();
+          // Not at once: this may be called while a request is being put together, and a second one
+          // on its way beside it would have its answers taken for those of the first.
+          self->fetch_in(0);
         });
   }
 

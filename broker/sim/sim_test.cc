@@ -116,7 +116,7 @@ class Life {
           cluster_.stop(node);
         }
         break;
-      case 15: usurp(node); break;
+      case 15: usurp(); break;
       default:
         if (!cluster_.is_up(node)) {
           cluster_.start(node);
@@ -124,12 +124,14 @@ class Life {
     }
   }
 
-  // First replicas lead, and somebody dies before all have followed the new leaders.
-  void usurp(size_t victim) {
+  // Another replica takes the lead while nobody is down, and dies before all have followed it.
+  void usurp() {
+    const auto leader = load_.reorder();
+    cluster_.run(200);
     load_.elect();
-    cluster_.run(static_cast<int64_t>(chance_.next() % 60));
-    if (cluster_.is_up(victim)) {
-      cluster_.crash(victim, false);
+    cluster_.run(static_cast<int64_t>(chance_.next() % 50) + 10);
+    if (leader && cluster_.is_up(*leader)) {
+      cluster_.crash(*leader, false);
     }
   }
 
@@ -211,9 +213,9 @@ TEST_CASE("a cluster that nothing happens to acknowledges everything, and replic
 }
 
 TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is lost or doubled") {
-  // Seeds that have found a fault once: clean stops before the metadata were known, which called
-  // clean what nobody had verified. (Those of older faults fall to what happens today otherwise.)
-  std::vector<uint64_t> seeds = {43, 89, 141};
+  // Seeds that have found a fault once: a follower with two requests on their way to one leader.
+  // (Those of older faults are other lives since more can happen.)
+  std::vector<uint64_t> seeds = {969};
   const char* const given = std::getenv("KLAMM_SIM_SEEDS");  // how many; or one, as =SEED
   const std::string text = given == nullptr ? "30" : given;
   if (text.starts_with('=')) {

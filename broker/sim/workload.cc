@@ -75,10 +75,29 @@ void Workload::reassign() {
                    static_cast<int32_t>(i + 1));
   }
   brokers.resize(3);
-  AlterPartitionReassignmentsRequest request;
+  reassign(static_cast<int32_t>(cluster_.random().next() % producers_.size()), std::move(brokers));
+}
+
+std::optional<size_t> Workload::reorder() {
   const auto index = static_cast<int32_t>(cluster_.random().next() % producers_.size());
-  request.topics = {{.name = topic_, .partitions = {{.partition_index = index}}}};
-  request.topics[0].partitions[0].replicas = brokers;
+  for (size_t i = 0; i < cluster_.size(); ++i) {
+    const auto* const partition =
+        cluster_.is_up(i) ? cluster_.node(i)->image()->partition(topic_, index) : nullptr;
+    if (partition != nullptr && partition->adding.empty() && partition->removing.empty()) {
+      std::vector<int32_t> brokers = partition->replicas;
+      std::rotate(brokers.begin(), brokers.begin() + 1, brokers.end());
+      const auto first = static_cast<size_t>(brokers.front() - 1);
+      reassign(index, std::move(brokers));
+      return first;
+    }
+  }
+  return std::nullopt;
+}
+
+void Workload::reassign(int32_t partition, std::vector<int32_t> brokers) {
+  AlterPartitionReassignmentsRequest request;
+  request.topics = {{.name = topic_, .partitions = {{.partition_index = partition}}}};
+  request.topics[0].partitions[0].replicas = std::move(brokers);
   cluster_.ask<AlterPartitionReassignmentsResponse>(
       cluster_.random().next() % cluster_.size(), std::move(request), kTimeoutMs,
       [](const Result<AlterPartitionReassignmentsResponse>&) {});

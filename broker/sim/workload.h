@@ -4,6 +4,7 @@
 // for nothing, sends each record once, and wants it on the leader or on all in turn; and at the end
 // a look at every replica's log.
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ class Workload {
   // Has the controller move a partition to some three brokers, or elect first replicas.
   void reassign();
   void elect();
+  // Puts the replicas of a partition into another order: whose first is to lead when first replicas
+  // are elected. The node that is first; nullopt when nobody tells the order.
+  std::optional<size_t> reorder();
   // To be called again and again: two leaders in one epoch, or a leader's high watermark that has
   // gone back.
   void watch();
@@ -58,6 +62,7 @@ class Workload {
     std::map<std::string, int64_t> acked;  // offsets by value, of those that all have
     size_t guess = 0;
   };
+  void reassign(int32_t partition, std::vector<int32_t> brokers);
   void go_on(Producer& producer);
   void write(PlainProducer& producer);
   void get_id(Producer& producer);
