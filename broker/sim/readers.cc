@@ -143,6 +143,8 @@ void Readers::commit(Reader& reader) {
           if (answer && answer->topics.at(0).partitions.at(0).error_code == ErrorCode::kNone) {
             reader.committed = offset;
             ++commits_;
+          } else if (!answer) {
+            reader.unsure.insert(offset);
           }
           cluster_.after(5 * kRetryMs, [this, &reader] { commit(reader); });
         });
@@ -176,7 +178,8 @@ void Readers::ask_committed(std::function<void(std::string)> done, int tries) {
           }
           for (const auto& partition : answer->groups[0].topics.at(0).partitions) {
             const Reader& reader = readers_.at(static_cast<size_t>(partition.partition_index));
-            if (partition.committed_offset < reader.committed ||
+            const bool is_late = reader.unsure.contains(partition.committed_offset);
+            if ((partition.committed_offset < reader.committed && !is_late) ||
                 partition.committed_offset > reader.tried) {
               return done("partition " + std::to_string(reader.partition) + ": offset " +
                           std::to_string(reader.committed) + " was committed, " +

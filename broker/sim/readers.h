@@ -3,6 +3,7 @@
 // the checks of both: what was once read is what the log holds in the end, and a commit that was
 // acknowledged is not forgotten.
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,8 @@ class Readers {
     int64_t position = 0;
     int64_t committed = -1;  // acknowledged
     int64_t tried = -1;      // sent, whatever became of it
+    // Of commits without an answer: a node that stood still may do them long after a later one.
+    std::set<int64_t> unsure;
     std::map<int64_t, std::string> seen;
     bool fetching = false;
     bool committing = false;
