@@ -47,7 +47,7 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
 
   int64_t now() const { return all_.clock_.monotonic_ms(); }
 
-  // A replica that is not in sync yet and has had its share of bytes for now.
+  // Of a replica that is not in sync yet, and that the topic names as one to be bounded.
   bool is_throttled(const TopicPartition& id) const {
     const auto& image = *all_.replicas_.image();
     const PartitionImage* const partition = image.partition(id.topic, id.partition);
@@ -162,8 +162,9 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
   bool gather(FetchRequest& request) {
     size_t active = 0;
     int64_t soonest_ms = INT64_MAX;
+    const bool is_exceeded = all_.throttle_.is_exceeded(all_.config_, now());
     for (auto& [key, state] : partitions_) {
-      if (is_throttled(state.id) && all_.throttle_.is_exceeded(all_.config_, now())) {
+      if (is_exceeded && is_throttled(state.id)) {
         state.not_before_ms = now() + kBackoffMs;
       }
       if (state.not_before_ms > now()) {

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "broker/config/resource_checks.h"
+#include "replication/metadata/features.h"
 
 namespace klamm::broker {
 
@@ -129,15 +130,11 @@ Result<> check_broker_change(const ConfigChange& change, const BrokerConfig& con
   return check_broker_values(values, change.name.empty(), config);
 }
 
-bool elr_is_enabled(const MetadataImage& image) {
-  const auto feature = image.features.find("eligible.leader.replicas.version");
-  return feature != image.features.end() && feature->second > 0;
-}
-
 Result<> check_min_isr(const ConfigChange& change, const ConfigUpdates& updates,
                        const MetadataImage& image) {
   const auto found = updates.find("min.insync.replicas");
-  if (change.type != ConfigResource::kBroker || found == updates.end() || !elr_is_enabled(image)) {
+  if (change.type != ConfigResource::kBroker || found == updates.end() ||
+      !replication::elr_is_enabled(image)) {
     return {};
   }
   if (!change.name.empty()) {

@@ -3,6 +3,7 @@
 #include "protocol/generated/clear_elr_record.h"
 #include "protocol/generated/config_record.h"
 #include "replication/metadata/delta.h"
+#include "replication/metadata/features.h"
 
 namespace klamm::replication {
 
@@ -23,8 +24,7 @@ std::vector<protocol::Bytes> config_records(
   for (const auto& [key, value] : updates) {
     records.push_back(config_record(type, name, key, value));
   }
-  const auto elr = image.features.find("eligible.leader.replicas.version");
-  if (elr != image.features.end() && elr->second > 0 && updates.contains("min.insync.replicas")) {
+  if (elr_is_enabled(image) && updates.contains("min.insync.replicas")) {
     protocol::ClearElrRecord clear;
     clear.topic_name = type == ConfigResource::kTopic ? name : "";
     records.push_back(to_record(clear, 0));

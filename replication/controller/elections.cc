@@ -5,6 +5,7 @@
 
 #include "protocol/generated/partition_change_record.h"
 #include "replication/controller/directories.h"
+#include "replication/metadata/features.h"
 #include "replication/metadata/replica_list.h"
 
 namespace klamm::replication {
@@ -55,8 +56,7 @@ PartitionChange::PartitionChange(const MetadataImage& image, const TopicImage& t
       removing_(before_.removing),
       directories_(before_.directories),
       recovery_(before_.recovery_state) {
-  const auto feature = image.features.find("eligible.leader.replicas.version");
-  elr_enabled_ = feature != image.features.end() && feature->second > 0;
+  elr_enabled_ = elr_is_enabled(image);
 }
 
 bool PartitionChange::is_eligible(int32_t id) const {

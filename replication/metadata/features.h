@@ -3,6 +3,8 @@
 // new cluster.
 #include <cstdint>
 
+#include "replication/metadata/image.h"
+
 namespace klamm::replication {
 
 struct Feature {
@@ -19,5 +21,11 @@ inline constexpr Feature kFeatures[] = {
     {"group.version", 0, 1, 1},      {"kraft.version", 0, 1, 0},
     {"share.version", 0, 2, 2},      {"streams.version", 0, 1, 1},
     {"transaction.version", 0, 2, 2}};
+
+// Whether leaders may be elected from replicas that were in sync last (KIP-966).
+inline bool elr_is_enabled(const MetadataImage& image) {
+  const auto level = image.features.find("eligible.leader.replicas.version");
+  return level != image.features.end() && level->second > 0;
+}
 
 }  // namespace klamm::replication
