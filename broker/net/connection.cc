@@ -1,11 +1,11 @@
 #include "broker/net/connection.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <cerrno>
-#include <vector>
 
 namespace klamm::broker {
 
@@ -16,12 +16,12 @@ using protocol::Writer;
 namespace {
 
 constexpr size_t kPartsMax = 64;
-// From here on it costs less to send a range of a file from where it lies in the page cache than to
+// From here on it costs less to have the kernel send a range of a file from the page cache than to
 // copy it into the scratch first.
-constexpr size_t kMapMin = 256 * 1024;
+constexpr size_t kSendFileMin = 32 * 1024;
 
-// The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are mapped or read
-// into the scratch as far as that needs no wait for the disk.
+// The next bytes of an answer as iovecs, beginning behind `skip`; file ranges are read into the
+// scratch as far as that needs no wait for the disk. Ends before a range that the kernel can send.
 class PartCollector {
  public:
   // `chunk`: what a wait has brought.
@@ -44,15 +44,8 @@ class PartCollector {
   size_t count() const { return count_; }
   size_t total() const { return total_; }
   bool failed() const { return failed_; }
-  // The first mapping that is not sent whole when `sent` bytes are.
-  std::optional<Chunk> unsent(size_t sent) {
-    for (auto& [end, chunk] : maps_) {
-      if (sent < end) {
-        return std::move(chunk);
-      }
-    }
-    return std::nullopt;
-  }
+  // What comes next and is to be sent from the file.
+  const std::optional<FileRange>& file() const { return file_; }
   // Where the disk must be waited for.
   const std::optional<protocol::Piece>& cold() const { return cold_; }
 
@@ -87,8 +80,8 @@ class PartCollector {
       size_t nothing = 0;
       return add_memory(chunk_.bytes.data() + at, take, nothing) && take == left;
     }
-    if (const auto mapped = add_mapped(piece, position, left)) {
-      return *mapped;
+    if (left >= kSendFileMin && (file_ = cached(piece, position, left))) {
+      return false;
     }
     const size_t room = room_max_ - std::min(room_max_, total_);
     if (count_ == kPartsMax || room == 0) {
@@ -111,22 +104,11 @@ class PartCollector {
     return **got == left;
   }
 
-  // nullopt when the range is not one to be mapped.
-  std::optional<bool> add_mapped(const protocol::Piece& piece, uint64_t position, size_t left) {
-    // What does not fit the socket stays mapped for the next time, so its room is not the socket's.
-    const size_t room = Shard::kWriteScratchSize - std::min(Shard::kWriteScratchSize, total_);
-    const size_t take = std::min(left, room);
-    if (take < kMapMin || count_ == kPartsMax) {
-      return std::nullopt;
-    }
-    auto bytes = piece.source->map_cached(position, take);
-    if (!bytes) {
-      return std::nullopt;
-    }
-    parts_[count_++] = {bytes->mutable_data(), take};
-    total_ += take;
-    maps_.emplace_back(total_, Chunk{piece.source, position, std::move(*bytes)});
-    return take == left;
+  static std::optional<FileRange> cached(const protocol::Piece& piece, uint64_t position,
+                                         size_t left) {
+    const size_t size = std::min(left, Shard::kWriteScratchSize);
+    const auto file = piece.source->cached_file(position, size);
+    return file ? std::optional(FileRange{piece.source, *file, position, size}) : std::nullopt;
   }
 
   Shard& shard_;
@@ -137,7 +119,7 @@ class PartCollector {
   size_t count_ = 0;
   size_t total_ = 0;
   size_t scratch_used_ = 0;
-  std::vector<std::pair<size_t, Chunk>> maps_;  // each with where it ends in the total
+  std::optional<FileRange> file_;
   bool failed_ = false;
 };
 
@@ -411,42 +393,59 @@ bool Connection::send_some(bool& blocked) {
     blocked = true;
     return true;
   }
+  if (collector.total() == 0 && collector.file()) {
+    return send_file(*collector.file(), blocked);
+  }
   msghdr message{};
   message.msg_iov = collector.parts();
   message.msg_iovlen = collector.count();
-  const ssize_t put = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL);
+  const int more = collector.file() ? MSG_MORE : 0;
+  const ssize_t put = ::sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | more);
   if (put < 0) {
     blocked = errno == EAGAIN;
-    if (errno == EFAULT) {
+    return errno == EAGAIN || errno == EINTR;
+  }
+  const auto sent = static_cast<size_t>(put);
+  blocked = sent < collector.total();
+  // What does not fit the socket is read again later; a client that reads slowly costs less so.
+  send_room_ =
+      blocked ? std::max(sent, kSendRoomMin) : std::min(send_room_ * 2, Shard::kWriteScratchSize);
+  note_sent(sent);
+  return true;
+}
+
+bool Connection::send_file(const FileRange& range, bool& blocked) {
+  auto at = static_cast<off_t>(range.position);
+  const ssize_t put = ::sendfile(socket_.native_handle(), range.file, &at, range.size);
+  if (put <= 0) {
+    blocked = put < 0 && errno == EAGAIN;
+    if (put == 0 || errno == EIO) {
       spdlog::warn(
           "a log was cut or cannot be read while an answer to {} was on its way; closing the "
           "connection",
           client_host_);
     }
-    return errno == EAGAIN || errno == EINTR;
+    return put < 0 && (errno == EAGAIN || errno == EINTR);
   }
-  auto left = static_cast<size_t>(put);
-  blocked = left < collector.total();
-  if (auto unsent = collector.unsent(left)) {
-    chunk_ = std::move(*unsent);
-  }
-  // What does not fit the socket is read again later; a client that reads slowly costs less so.
-  send_room_ =
-      blocked ? std::max(left, kSendRoomMin) : std::min(send_room_ * 2, Shard::kWriteScratchSize);
-  while (left > 0) {
+  blocked = static_cast<size_t>(put) < range.size;
+  note_sent(static_cast<size_t>(put));
+  return true;
+}
+
+void Connection::note_sent(size_t size) {
+  while (size > 0) {
     Outgoing& first = out_.front();
     const size_t rest = first.frame.size() - first.sent;
-    if (left < rest) {
-      first.sent += left;
+    if (size < rest) {
+      first.sent += size;
       break;
     }
-    left -= rest;
+    size -= rest;
     out_.pop_front();
   }
   if (out_.empty()) {
     chunk_ = {};
   }
-  return true;
 }
 
 }  // namespace klamm::broker

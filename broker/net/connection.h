@@ -23,7 +23,7 @@ struct ConnectionLimits {
   int32_t frame_max = 100 << 20;  // socket.request.max.bytes
 };
 
-// A stretch of a file that is mapped, or was read on another thread.
+// A stretch of a file that was read on another thread.
 struct Chunk {
   std::shared_ptr<const protocol::ByteSource> source;
   uint64_t position = 0;
@@ -31,6 +31,14 @@ struct Chunk {
   bool holds(const protocol::ByteSource* of, uint64_t at) const {
     return source.get() == of && at >= position && at < position + bytes.size();
   }
+};
+
+// A stretch of a file that is in the page cache, and the file's descriptor.
+struct FileRange {
+  std::shared_ptr<const protocol::ByteSource> source;
+  int file = -1;
+  uint64_t position = 0;
+  size_t size = 0;
 };
 
 class Connection : public ReplySink, public std::enable_shared_from_this<Connection> {
@@ -85,6 +93,8 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   void mark_done(uint64_t slot, std::optional<protocol::Writer> frame);
   void flush();
   bool send_some(bool& blocked);
+  bool send_file(const FileRange& range, bool& blocked);
+  void note_sent(size_t size);
   void fetch_cold(const protocol::Piece& piece);
 
   asio::ip::tcp::socket socket_;

@@ -10,6 +10,7 @@ namespace klamm::broker::sim {
 namespace {
 
 constexpr int64_t kClient = -1;
+constexpr uint64_t kHangsMaxMs = 20'000;
 
 }  // namespace
 
@@ -256,7 +257,8 @@ void SimCluster::heal() {
   }
 }
 
-// What is lost on the way is sent again by TCP; a loss here is a connection that hangs.
+// What is lost on the way is sent again by TCP; a loss here is a connection that hangs, and may
+// move on when nobody waits for the answer any more.
 bool SimCluster::passes(int64_t from, int64_t to) {
   if (from == kClient || to == kClient) {
     return true;
@@ -285,7 +287,8 @@ void SimCluster::deliver(int64_t from, const Address& to, Call given) {
   after(call->timeout_ms, [finish] { finish(fail(ErrorCode::kRequestTimedOut, "too late")); });
   Host& host = *hosts_.at((to.port - 1000u) / 2);
   const auto target = static_cast<int64_t>(host.index);
-  if (!passes(from, target)) {
+  const bool hangs = !passes(from, target);
+  if (hangs && random_.next() % 2 == 0) {
     return;
   }
   // As negotiation would have it: some messages have versions that are not released.
@@ -294,6 +297,9 @@ void SimCluster::deliver(int64_t from, const Address& to, Call given) {
   const Bytes frame = request_frame(call->api_key, version, 1, call->encode).flatten();
   const auto arrive = [this, call, finish, &host, from, target, version,
                        at_controller = to.port % 2 == 1, body = frame.slice(4, frame.size() - 4)] {
+    if (cut_.contains({from, target})) {
+      return;
+    }
     note(static_cast<uint64_t>(call->api_key) + body.size());
     const auto refused = [finish] { finish(fail(ErrorCode::kNetworkException, "refused")); };
     if (host.node == nullptr) {
@@ -318,7 +324,8 @@ void SimCluster::deliver(int64_t from, const Address& to, Call given) {
             }
           });
   };
-  after(delay(), [this, target, arrive] { when_awake(target, arrive); });
+  const auto late = hangs ? static_cast<int64_t>(random_.next() % kHangsMaxMs) : 0;
+  after(delay() + late, [this, target, arrive] { when_awake(target, arrive); });
 }
 
 namespace {

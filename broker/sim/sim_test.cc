@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 
+#include "broker/sim/onlooker.h"
 #include "broker/sim/workload.h"
 
 using namespace klamm;
@@ -26,12 +27,14 @@ class Life {
         cluster_({.nodes = 3 + seed % 3, .seed = seed, .config = config()}),
         chance_(seed + 77),
         load_(cluster_, "t", 3),
-        readers_(cluster_, "t", 3) {}
+        readers_(cluster_, "t", 3),
+        onlooker_(cluster_, power_) {}
 
   Outcome live(int64_t trouble_ms) {
     for (int i = 0; i < 600 && !load_.create(); ++i) {
       cluster_.run(50);
     }
+    onlooker_.start();
     load_.start();
     readers_.start(load_.topic_id());
     const int64_t end = cluster_.now_ms() + trouble_ms;
@@ -51,6 +54,9 @@ class Life {
     cluster_.run(40'000);  // a request whose answer was lost is given up after 30 s
     if (outcome.wrong.empty()) {
       outcome.wrong = check();
+    }
+    if (!onlooker_.wrong().empty()) {
+      outcome.wrong = onlooker_.wrong();
     }
     if (!cluster_.halts().empty()) {
       outcome.wrong = "a node halted: " + cluster_.halts().front();
@@ -196,6 +202,7 @@ class Life {
   storage::SimRandom chance_;
   Workload load_;
   Readers readers_;
+  Onlooker onlooker_;
   bool wiped_in_vain_ = false;
 };
 

@@ -48,10 +48,10 @@ class Writer(threading.Thread):
 class JavaWriter:
     """The same by kafka-clients; it tells a line for each acknowledgement."""
 
-    def __init__(self, bootstrap, topic, history, writer):
+    def __init__(self, bootstrap, topic, history, writer, in_flight):
         self.history, self.failed = history, []
         self.process = subprocess.Popen(["java", "-Xmx192m", "-cp", f"{LIBS.parent}/classes:{LIBS}/*", "klamm.interop.Writer",
-                                         bootstrap, topic, writer, str(PER_SECOND)],
+                                         bootstrap, topic, writer, str(PER_SECOND), str(in_flight)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.thread = threading.Thread(target=self.listen, daemon=True)
 
@@ -69,10 +69,14 @@ class JavaWriter:
                 self.failed.append(line.strip())
 
     def finish(self):
+        """Ends at the latest when the producer's delivery.timeout.ms is over for what it still holds."""
         self.process.stdin.close()
-        self.process.wait(200)
+        try:
+            self.process.wait(330)
+        except subprocess.TimeoutExpired:
+            stacks = subprocess.run(["jcmd", str(self.process.pid), "Thread.print"], capture_output=True, text=True, check=False).stdout
+            raise AssertionError(f"the producer does not end; its threads:\n{stacks}") from None
         self.thread.join()
-        return 0
 
 
 class Reader(threading.Thread):

@@ -50,6 +50,7 @@ class Network:
     def take_down(self):
         for node in range(1, self.count + 1):
             sh("ip", "netns", "del", self.name(node), check=False)
+            sh("ip", "link", "del", f"klamm-v{node}", check=False)  # outlives a process that is left inside
         sh("ip", "link", "del", self.BRIDGE, check=False)
         sh("iptables", "-D", *self.PASS, check=False)
 

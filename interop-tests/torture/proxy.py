@@ -25,8 +25,14 @@ class Proxy:
         return self
 
     def __exit__(self, *_):
+        asyncio.run_coroutine_threadsafe(self.end(), self.loop).result(10)
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+
+    async def end(self):
+        for end in list(self.streams):
+            end.transport.abort()
+        await asyncio.gather(*(asyncio.all_tasks() - {asyncio.current_task()}), return_exceptions=True)
 
     async def serve(self, reader, writer, to):
         try:

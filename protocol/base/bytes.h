@@ -71,10 +71,10 @@ class ByteSource {
     TRY(const size_t got, read_at(position, into));
     return got;
   }
-  // These bytes where they lie in memory, for as long as the result is held; nullopt when not all
-  // of them do, or the source cannot tell. Read-only, and only for system calls: whoever cuts the
-  // source meanwhile makes the access fail.
-  virtual std::optional<Bytes> map_cached(uint64_t /*position*/, size_t /*size*/) const {
+  // The descriptor of the file that holds these bytes, for system calls that send them from where
+  // they lie, when all of them are in the page cache; nullopt when they are not, or the source
+  // cannot tell. Whoever cuts the source meanwhile has less sent.
+  virtual std::optional<int> cached_file(uint64_t /*position*/, size_t /*size*/) const {
     return std::nullopt;
   }
 };

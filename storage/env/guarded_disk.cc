@@ -47,8 +47,8 @@ class GuardedFile : public File {
     TRY_VOID(state_->allow());
     return state_->judge(file_->read_cached(position, into));
   }
-  std::optional<protocol::Bytes> map_cached(uint64_t position, size_t size) const override {
-    return file_->map_cached(position, size);
+  std::optional<int> cached_file(uint64_t position, size_t size) const override {
+    return file_->cached_file(position, size);
   }
   Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {
     TRY_VOID(state_->allow());

@@ -64,7 +64,7 @@ class PosixFile : public File {
     return File::read_cached(position, into);  // a file system that cannot tell
   }
 
-  std::optional<protocol::Bytes> map_cached(uint64_t position, size_t size) const override {
+  std::optional<int> cached_file(uint64_t position, size_t size) const override {
     const uint64_t begin = position / kPage * kPage;
     const size_t span = position + size - begin;
     if (size == 0 || span > kMapMax || this->size().value_or(0) < position + size) {
@@ -74,14 +74,13 @@ class PosixFile : public File {
     if (at == MAP_FAILED) {
       return std::nullopt;
     }
-    std::shared_ptr<void> owner(at, [span](void* mapped) { ::munmap(mapped, span); });
     unsigned char resident[kMapMax / kPage];
     const size_t pages = (span + kPage - 1) / kPage;
-    if (::mincore(at, span, resident) != 0 ||
-        !std::all_of(resident, resident + pages, [](auto page) { return (page & 1) != 0; })) {
-      return std::nullopt;
-    }
-    return protocol::Bytes(std::move(owner), static_cast<uint8_t*>(at) + (position - begin), size);
+    const bool all_there =
+        ::mincore(at, span, resident) == 0 &&
+        std::all_of(resident, resident + pages, [](auto page) { return (page & 1) != 0; });
+    ::munmap(at, span);
+    return all_there ? std::optional(fd_) : std::nullopt;
   }
 
   Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {

@@ -13,11 +13,12 @@ public final class Writer {
     System.out.println(line);
   }
 
-  /** Arguments: bootstrap servers, topic, the writer's name, records a second. */
+  /** Arguments: bootstrap servers, topic, the writer's name, records a second, requests in flight. */
   public static void main(String[] args) throws Exception {
     Map<String, Object> settings = Map.of(
         "bootstrap.servers", args[0], "acks", "all", "enable.idempotence", true, "linger.ms", 2, "delivery.timeout.ms", 300_000,
-        "request.timeout.ms", 10_000, "max.block.ms", 300_000, "reconnect.backoff.max.ms", 300);
+        "request.timeout.ms", 10_000, "max.block.ms", 300_000, "reconnect.backoff.max.ms", 300,
+        "max.in.flight.requests.per.connection", Integer.parseInt(args[4]));
     Thread input = untilInputEnds();
     try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
       for (long number = 0; input.isAlive(); number++) {
