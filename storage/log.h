@@ -183,6 +183,7 @@ class Log {
   Result<std::set<int64_t>> clean_up_and_list(std::vector<int64_t>& swaps);
   Result<> finish_swap(int64_t base_offset, std::set<int64_t>& bases);
   Result<> recover(const OpenOptions& options);
+  Result<> sync_recovered(int64_t now_ms);
   Segments::iterator first_to_verify(const OpenOptions& options);
   Result<> verify_from(Segments::iterator first);
   Result<bool> verify(Segment& segment);

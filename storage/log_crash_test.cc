@@ -32,6 +32,18 @@ TEST_CASE("a killed process loses nothing that was acknowledged") {
   CHECK(read_all(*log, 0) == before);
 }
 
+TEST_CASE("what a killed process had not synced is synced when it is found, if it must be safe") {
+  SimDisk disk;
+  const LogConfig config{.flush_messages = 1};
+  {
+    auto log = *open(disk, config);
+    REQUIRE(log->append_as_leader(make_batch(3, kNow), 0, kNow).has_value());
+  }
+  CHECK((*open(disk, config))->recovery_point() == 3);
+  disk.cut_power();
+  CHECK((*open(disk, config))->end_offset() == 3);
+}
+
 TEST_CASE(
     "with a flush per append a power cut loses nothing acknowledged; without, what is left is a "
     "sound prefix") {

@@ -154,7 +154,18 @@ Result<> Log::recover(const OpenOptions& options) {
   TRY_VOID(load_producers(end_offset_));
   TRY_VOID(verify_from(first));
   recovery_point_ = std::min(options.clean ? first->first : options.recovery_point, end_offset_);
-  return {};
+  return sync_recovered(options.now_ms);
+}
+
+// What a killed process had not synced counts as safe from here on if it must be safe at all.
+Result<> Log::sync_recovered(int64_t now_ms) {
+  if (end_offset_ - recovery_point_ < config_.flush_messages) {
+    return {};
+  }
+  TRY(auto flush, begin_flush(now_ms));
+  const auto outcome = flush.run();
+  finish_flush(std::move(flush), outcome);
+  return outcome;
 }
 
 Result<> Log::verify_from(Segments::iterator first) {

@@ -42,6 +42,7 @@ class CoordinatorRuntime::Hosted : public RecordSink {
         info->last_offset + 1,
         [committed = std::move(committed)](ErrorCode code) { committed(told_to_client(code)); });
   }
+  int32_t epoch() const override { return leader_epoch; }
   void rearm() {
     const auto deadline = shard->next_deadline();
     if (deadline == armed_for_) {

@@ -31,6 +31,8 @@ class RecordSink {
   virtual ~RecordSink() = default;
   virtual void append(std::vector<CoordinatorRecord> records,
                       std::function<void(ErrorCode)> committed) = 0;
+  // The leader epoch under which they are appended.
+  virtual int32_t epoch() const = 0;
 };
 
 // The state of one partition of the topic. Pure: time comes as an argument, records leave through

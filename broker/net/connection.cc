@@ -135,6 +135,9 @@ Connection::Connection(asio::ip::tcp::socket socket, Shard& shard, std::string l
   asio::error_code ignored;
   socket_.non_blocking(true, ignored);
   socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+  if (limits_.send_buffer != kSystemsChoice) {
+    socket_.set_option(asio::socket_base::send_buffer_size(limits_.send_buffer), ignored);
+  }
   client_host_ = "/" + socket_.remote_endpoint(ignored).address().to_string(ignored);
   last_active_ms_ = shard_.clock().monotonic_ms();
 }
@@ -411,7 +414,7 @@ bool Connection::send_some(bool& blocked) {
   send_room_ =
       blocked ? std::max(sent, kSendRoomMin) : std::min(send_room_ * 2, Shard::kWriteScratchSize);
   note_sent(sent);
-  return true;
+  return blocked || !collector.file() || send_file(*collector.file(), blocked);
 }
 
 bool Connection::send_file(const FileRange& range, bool& blocked) {

@@ -19,8 +19,14 @@
 
 namespace klamm::broker {
 
+// As the size of a socket's buffer.
+inline constexpr int32_t kSystemsChoice = -1;
+
 struct ConnectionLimits {
   int32_t frame_max = 100 << 20;  // socket.request.max.bytes
+  // socket.send.buffer.bytes. A small one costs less: what was sent is still in the processor's
+  // cache when the client takes it, and the client is not woken for each packet.
+  int32_t send_buffer = kSystemsChoice;
 };
 
 // A stretch of a file that was read on another thread.

@@ -51,6 +51,11 @@ Result<> Listeners::bind(const Endpoint& endpoint) {
     acceptor.set_option(asio::ip::v6_only(false), error);
   }
   acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  // Accepted sockets inherit it, and the window that it allows must be known when they connect.
+  const auto room = static_cast<int>(broker_.config().number("socket.receive.buffer.bytes"));
+  if (room != kSystemsChoice) {
+    acceptor.set_option(asio::socket_base::receive_buffer_size(room), error);
+  }
   acceptor.bind(address, error);
   if (!error) {
     acceptor.listen(static_cast<int>(broker_.config().number("socket.listen.backlog.size")), error);

@@ -29,8 +29,11 @@ void Server::admit(tcp::socket socket, const std::string& listener) {
       return;  // the socket closes
     }
   }
-  const ConnectionLimits limits{
-      static_cast<int32_t>(broker_.config().number("socket.request.max.bytes"))};
+  const auto number = [this](const char* key) {
+    return static_cast<int32_t>(broker_.config().number(key));
+  };
+  const ConnectionLimits limits{number("socket.request.max.bytes"),
+                                number("socket.send.buffer.bytes")};
   const auto connection =
       std::make_shared<Connection>(std::move(socket), shard_, listener, limits,
                                    [this](Connection& from, const protocol::Bytes& frame,

@@ -85,6 +85,7 @@ void Onlooker::look_at(const MetadataImage& image, const TopicImage& topic, int3
       }
       const int64_t has = synced_ && has_synced(*replica) ? replica->log().recovery_point()
                                                           : replica->log().end_offset();
+      const int64_t last = committed - 1;
       if (has < committed) {
         say(topic, index,
             "broker " + std::to_string(id) + " may be elected and has records to " +
@@ -92,6 +93,11 @@ void Onlooker::look_at(const MetadataImage& image, const TopicImage& topic, int3
                 std::to_string(replica->log().recovery_point()) + "; broker " +
                 std::to_string(partition.leader) + " has committed to " +
                 std::to_string(committed));
+      } else if (replica->log().epochs().epoch_at(last) != leader->log().epochs().epoch_at(last)) {
+        say(topic, index,
+            "broker " + std::to_string(id) + " may be elected and has another record at " +
+                std::to_string(last) + " than broker " + std::to_string(partition.leader) +
+                " has committed");
       }
     }
   }

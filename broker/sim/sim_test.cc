@@ -248,6 +248,39 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   CHECK(commits > 10 * seeds.size());
 }
 
+TEST_CASE("a broker whose power was cut leads nothing, though it was the last in sync") {
+  spdlog::set_level(spdlog::level::off);
+  SimCluster cluster({.nodes = 5, .seed = 1, .config = {{"offsets.topic.num.partitions", "1"}}});
+  Workload load(cluster, "t", 1, {{"min.insync.replicas", "2"}});
+  Readers nobody(cluster, "t", 1);
+  for (int i = 0; i < 600 && !load.create(); ++i) {
+    cluster.run(50);
+  }
+  load.start();
+  cluster.run(5'000);
+  load.stop();
+  cluster.run(5'000);
+  REQUIRE(load.is_whole());
+  REQUIRE(load.acknowledged() > 100);
+  const std::vector<size_t> holders = load.holders();
+  for (const size_t peer : {holders.at(0), holders.at(1)}) {
+    cluster.stop(peer);
+    cluster.run(5'000);
+    REQUIRE_FALSE(cluster.is_up(peer));
+  }
+  cluster.crash(holders.at(2), true);
+  cluster.start(holders.at(2));
+  cluster.run(10'000);
+  cluster.start(holders.at(0));
+  cluster.start(holders.at(1));
+  for (int i = 0; i < 100 && !load.is_whole(); ++i) {
+    cluster.run(200);
+  }
+  INFO(load.describe());
+  CHECK(load.is_whole());
+  CHECK(load.check(nobody).empty());
+}
+
 TEST_CASE("the same seed gives the same trace") {
   CHECK(live(4, 8'000).trace == live(4, 8'000).trace);
   CHECK(live(4, 8'000).trace != live(6, 8'000).trace);

@@ -27,8 +27,9 @@ constexpr uint64_t kPlainPauseMaxMs = 60;
 
 }  // namespace
 
-Workload::Workload(SimCluster& cluster, std::string topic, int32_t partitions)
-    : cluster_(cluster), topic_(std::move(topic)) {
+Workload::Workload(SimCluster& cluster, std::string topic, int32_t partitions,
+                   std::map<std::string, std::string> config)
+    : cluster_(cluster), topic_(std::move(topic)), config_(std::move(config)) {
   for (int32_t i = 0; i < partitions; ++i) {
     producers_.push_back({.partition = i});
     plain_producers_.push_back({.partition = i});
@@ -52,6 +53,9 @@ bool Workload::create() {
   request.topics = {{.name = topic_,
                      .num_partitions = static_cast<int32_t>(producers_.size()),
                      .replication_factor = 3}};
+  for (const auto& [name, value] : config_) {
+    request.topics[0].configs.push_back({.name = name, .value = value});
+  }
   cluster_.ask<CreateTopicsResponse>(
       cluster_.random().next() % cluster_.size(), std::move(request), kTimeoutMs,
       [this](const Result<CreateTopicsResponse>&) { creating_ = false; });
@@ -66,6 +70,18 @@ void Workload::start() {
     ++producer.open;
     write(producer);
   }
+}
+
+std::vector<size_t> Workload::holders() {
+  std::vector<size_t> nodes;
+  for (size_t i = 0; i < cluster_.size() && nodes.empty(); ++i) {
+    const auto* const partition =
+        cluster_.is_up(i) ? cluster_.node(i)->image()->partition(topic_, 0) : nullptr;
+    for (const int32_t id : partition == nullptr ? std::vector<int32_t>() : partition->replicas) {
+      nodes.push_back(static_cast<size_t>(id - 1));
+    }
+  }
+  return nodes;
 }
 
 void Workload::reassign() {

@@ -16,7 +16,8 @@ namespace klamm::broker::sim {
 
 class Workload {
  public:
-  Workload(SimCluster& cluster, std::string topic, int32_t partitions);
+  Workload(SimCluster& cluster, std::string topic, int32_t partitions,
+           std::map<std::string, std::string> config = {});
 
   // Creates the topic; to be called until it is there.
   bool create();
@@ -24,6 +25,8 @@ class Workload {
   void start();
   void stop() { stopping_ = true; }
   const protocol::Uuid& topic_id() const { return topic_id_; }
+  // The nodes that hold the first partition, by the newest that anybody knows.
+  std::vector<size_t> holders();
   // Has the controller move a partition to some three brokers, or elect first replicas.
   void reassign();
   void elect();
@@ -79,6 +82,7 @@ class Workload {
 
   SimCluster& cluster_;
   std::string topic_;
+  std::map<std::string, std::string> config_;
   protocol::Uuid topic_id_;
   bool created_ = false;
   bool creating_ = false;

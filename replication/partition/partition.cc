@@ -14,10 +14,6 @@ Partition::Partition(storage::TopicPartition id, Uuid topic_id, std::unique_ptr<
       background_(background),
       options_(std::move(options)) {
   high_watermark_ = std::clamp(options_.high_watermark, log_->start_offset(), log_->end_offset());
-  // What recovery found behind the recovery point may never have been synced.
-  if (log_->end_offset() - log_->recovery_point() >= log_->config().flush_messages) {
-    flush_demanded_to_ = log_->end_offset();
-  }
 }
 
 ErrorCode Partition::check_epoch(int32_t requested) const {

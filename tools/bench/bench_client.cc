@@ -6,7 +6,7 @@
 //   bench_client synced   PORT TOPIC PRODUCERS SECONDS (each with one 1 KiB batch on its way)
 //   bench_client fetch    PORT TOPIC PARTITIONS
 //   bench_client ready    PORT TOPIC PARTITIONS       (until every partition tells its end)
-//   bench_client touch    MEGABYTES                   (of memory, given back at once)
+//   bench_client hold     MEGABYTES                   (all free memory but these, until input ends)
 //   bench_client transfer FILE                        (the bare loop: page cache to a socket)
 //   bench_client receive  FILE MEGABYTES              (the bare loop: a socket to a new file)
 //   bench_client latency  PORT TOPIC RECORDS_PER_S SECONDS
@@ -24,6 +24,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <functional>
 #include <map>
 #include <string>
@@ -406,10 +407,30 @@ void fetch(int port, const std::string& topic, int partitions) {
   std::printf("%.6f %lld\n", seconds_since(start), static_cast<long long>(total));
 }
 
-// On a virtual machine the first touch of a page costs time that is the host's.
-void touch(size_t megabytes) {
-  std::vector<uint8_t> memory(megabytes << 20, 1);
-  std::printf("%d\n", memory[memory.size() / 2]);
+// Of a field of /proc/meminfo.
+size_t megabytes_of(const std::string& field) {
+  std::ifstream info("/proc/meminfo");
+  for (std::string name, unit; info >> name;) {
+    size_t kilobytes = 0;
+    info >> kilobytes;
+    if (name == field + ":") {
+      return kilobytes >> 10;
+    }
+    std::getline(info, unit);
+  }
+  die("no " + field + " in /proc/meminfo");
+}
+
+// On a virtual machine the first touch of a page costs time that is the host's. With the rest of
+// the memory held, the page cache uses pages again that it has had before, as it does on a machine
+// that has run for a while.
+void hold(size_t megabytes_left) {
+  const size_t free = megabytes_of("MemFree");
+  const std::vector<uint8_t> memory((free - std::min(free, megabytes_left)) << 20, 1);
+  std::printf("%zu\n", memory.size() >> 20);
+  std::fflush(stdout);
+  while (std::getchar() != EOF) {
+  }
 }
 
 void ready(int port, const std::string& topic, int partitions) {
@@ -509,8 +530,8 @@ int main(int argc, char** argv) {
     synced(number(1), args.at(2), number(3), number(4));
   } else if (mode == "ready") {
     ready(number(1), args.at(2), number(3));
-  } else if (mode == "touch") {
-    touch(static_cast<size_t>(number(1)));
+  } else if (mode == "hold") {
+    hold(static_cast<size_t>(number(1)));
   } else if (mode == "transfer") {
     transfer(args.at(1));
   } else if (mode == "receive") {

@@ -52,7 +52,6 @@ def sizes(broker, bench, megabytes, note):
             note(f"fetch CPU s/GB ({where})", (bench.cpu(broker.pid) - before) / (size / 1e9))
     for record, what in ((1024, "1 KiB"), (65536, "64 KiB")):
         one_size(broker, bench, megabytes, note, record, 1 << 20, f"{what} records in 1 MiB batches, 1 partition, acks=1", 1, 1)
-    bench.client("touch", megabytes * 2)
     bare, size = bench.client("receive", pathlib.Path(broker.folder) / "data" / ".bare", megabytes)
     note("bare loop beside it, 1 MiB from a socket to a new file, CPU s/GB", bare / (size / 1e9))
 
@@ -135,7 +134,8 @@ def measure(kind, bench, brokers, quick, note):
     broker.start()
     bench.create(broker.port, "warm", 1)
     bench.client("produce", broker.port, "warm", 1, 1, 100 if quick else 300, 16384, 1024)
-    sizes(broker, bench, 200 if quick else 1000, note)
+    with bench.SteadyMemory(broker.folder):
+        sizes(broker, bench, 200 if quick else 1000, note)
     synced(broker, bench, note)
     compaction(broker, bench, 200 if quick else 500, note)
     restarts(broker, bench, 2 if quick else 10, note)

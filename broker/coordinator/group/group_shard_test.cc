@@ -29,6 +29,7 @@ class FakeSink : public RecordSink {
     }
     hold ? held.push_back(std::move(committed)) : committed(ErrorCode::kNone);
   }
+  int32_t epoch() const override { return 0; }
 };
 
 struct Joined {

@@ -1,5 +1,7 @@
 #include "broker/coordinator/group/records.h"
 
+#include "broker/coordinator/record_codec.h"
+
 namespace klamm::broker {
 
 using namespace protocol;
@@ -13,35 +15,6 @@ constexpr int16_t kGroupMetadataType = 2;
 constexpr int16_t kOffsetValueVersion = 4;
 constexpr int16_t kOffsetValueVersionWithExpiry = 1;
 constexpr int16_t kGroupValueVersion = 3;
-
-template <class M>
-Bytes prefixed(int16_t prefix, const M& message, int16_t version) {
-  Writer out;
-  out.fixed(prefix);
-  message.encode(out, version);
-  return out.flatten();
-}
-
-template <class M>
-std::optional<M> read(Reader& in, int16_t version) {
-  if (version < M::kVersionMin || version > M::kVersionMax) {
-    return std::nullopt;
-  }
-  M message;
-  message.decode(in, version);
-  return in.ok() ? std::optional(std::move(message)) : std::nullopt;
-}
-
-template <class M>
-bool read_value(const CoordinatorRecord& record, std::optional<M>& value) {
-  if (!record.value) {
-    return true;
-  }
-  Reader in(*record.value);
-  const auto version = in.fixed<int16_t>();
-  value = read<M>(in, version);
-  return value.has_value();
-}
 
 }  // namespace
 
@@ -69,7 +42,7 @@ ParsedRecord parse_group_record(const CoordinatorRecord& record) {
   Reader in(record.key);
   const auto type = in.fixed<int16_t>();
   if (type == kOffsetCommitType || type == kLegacyOffsetCommitType) {
-    auto key = read<OffsetCommitKey>(in, 0);
+    auto key = read_message<OffsetCommitKey>(in, 0);
     ParsedOffset parsed;
     if (!key || !read_value(record, parsed.value)) {
       return {};
@@ -78,7 +51,7 @@ ParsedRecord parse_group_record(const CoordinatorRecord& record) {
     return parsed;
   }
   if (type == kGroupMetadataType) {
-    auto key = read<GroupMetadataKey>(in, 0);
+    auto key = read_message<GroupMetadataKey>(in, 0);
     ParsedGroup parsed;
     if (!key || !read_value(record, parsed.value)) {
       return {};
