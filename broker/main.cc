@@ -12,6 +12,7 @@
 #include <asio/signal_set.hpp>
 #include <asio/steady_timer.hpp>
 #include <atomic>
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <thread>
@@ -312,6 +313,9 @@ int main(int argc, char** argv) {
   // all the rest. What a burst leaves behind is handed back a little later (Loops::trim_memory).
   mallopt(M_MMAP_THRESHOLD, 8 << 20);
   mallopt(M_TRIM_THRESHOLD, 32 << 20);
+  // Who sends to a client that is gone is told so by the call: sendfile cannot be asked for
+  // silence.
+  std::signal(SIGPIPE, SIG_IGN);
   CLI::App app("klamm: Apache Kafka's broker as one small native binary", "klamm");
   Commands commands;
   commands.add_to(app);

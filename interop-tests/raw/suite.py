@@ -8,7 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from tap import BOOTSTRAP, equal, eventually, main, name, test  # noqa: E402
-from wire import batch  # noqa: E402
+from wire import batch, record  # noqa: E402
 
 HOST, PORT = BOOTSTRAP.rsplit(":", 1)
 FRAME_MAX = 20_000_000  # socket.request.max.bytes of the runner's broker
@@ -139,6 +139,12 @@ def make_topic():
         at = answer.index(topic.encode()) - 4
         return struct.unpack_from(">h", answer, at)[0] == 0
     eventually(there, what="the topic")
+
+    def led():
+        s.sendall(frame(header(2, 1) + struct.pack(">iih", -1, 1, len(topic)) + topic.encode() + struct.pack(">iiq", 1, 0, -1)))
+        return struct.unpack_from(">h", receive(s), 4 + 4 + 2 + len(topic) + 4 + 4)[0] == 0
+    # Apache Kafka's metadata tell of a leader before it leads.
+    eventually(led, what="the leader")
     return topic
 
 
@@ -206,6 +212,31 @@ def a_slow_sender_and_one_that_never_reads_disturb_nobody():
         s = connect()
         s.sendall(produce(topic, batch()))
         equal(error_of(receive(s))[0], 0, "a produce beside them")
+
+
+def fetch(topic, offset):
+    return frame(header(1, 4) + struct.pack(">iiiib", -1, 0, 1, 50_000_000, 0) + struct.pack(">ih", 1, len(topic)) + topic.encode()
+                 + struct.pack(">iiqi", 1, 0, offset, 50_000_000))
+
+
+@test
+def readers_that_break_off_amid_an_answer_disturb_nobody():
+    topic = make_topic()
+    s = connect()
+    large = batch(records=record(b"x" * 300_000))
+    for _ in range(20):
+        s.sendall(produce(topic, large))
+        equal(error_of(receive(s))[0], 0, "a produce")
+    for i in range(40):
+        rude = connect()
+        rude.sendall(fetch(topic, 0) * 10)
+        rude.recv(100 + i * 50_000)
+        if i % 2:
+            rude.shutdown(socket.SHUT_WR)
+        rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        rude.close()
+    is_well(s)
+    is_well(connect())
 
 
 @test

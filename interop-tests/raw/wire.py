@@ -22,6 +22,20 @@ def batch(count=1, magic=2, attributes=0, delta=None, records=None, mend=True, b
     return struct.pack(">qiibI", base_offset, 9 + len(tail), -1, magic, crc) + tail
 
 
+def varint(value):
+    """Of a number that is not negative, zigzag."""
+    value, out = value << 1, b""
+    while value > 127:
+        out, value = out + bytes([value & 127 | 128]), value >> 7
+    return out + bytes([value])
+
+
+def record(value):
+    """The first of a batch, without a key."""
+    body = b"\0\0\0\x01" + varint(len(value)) + value + b"\0"
+    return varint(len(body)) + body
+
+
 def lz4_frame(content, flags):
     """An LZ4 frame whose one block is stored as it is. Flags 0x60: independent blocks, 0x40: dependent ones."""
     def xxh32(data):  # of less than 16 bytes, none of them in fours
