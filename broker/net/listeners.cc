@@ -52,8 +52,11 @@ Result<> Listeners::bind(const Endpoint& endpoint) {
   }
   acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   // Accepted sockets inherit it, and the window that it allows must be known when they connect.
-  const auto room = static_cast<int>(broker_.config().number("socket.receive.buffer.bytes"));
-  if (room != kSystemsChoice) {
+  // Kafka's default would make large batches cost half as much again, so it must be asked for.
+  constexpr const char* kRoom = "socket.receive.buffer.bytes";
+  if (broker_.config().given().contains(kRoom) &&
+      broker_.config().number(kRoom) != kSystemsChoice) {
+    const auto room = static_cast<int>(broker_.config().number(kRoom));
     acceptor.set_option(asio::socket_base::receive_buffer_size(room), error);
   }
   acceptor.bind(address, error);
