@@ -27,10 +27,6 @@ def client(*args):
     return [float(x) for x in subprocess.run([str(CLIENT), *map(str, args)], check=True, capture_output=True, text=True).stdout.split()]
 
 
-def produce(port, topic, partitions, acks, megabytes, batch, record):
-    return client("produce", port, topic, partitions, acks, megabytes, batch, record)
-
-
 class SteadyMemory:
     """All memory is in use, as on a machine that has run for a while: the page cache takes its own oldest pages again. On a
     virtual machine the first touch of a page costs a fault of the host's, which would be in every row that writes."""
@@ -142,7 +138,7 @@ def measure_transfer(broker, megabytes, note):
             create(broker.port, topic, partitions)
             client("produce", broker.port, topic, partitions, acks, max(megabytes // 5, 20), 16384, 1024)
             before = cpu(broker.pid)
-            seconds, size = produce(broker.port, topic, partitions, acks, megabytes, 16384, 1024)
+            seconds, size = client("produce", broker.port, topic, partitions, acks, megabytes, 16384, 1024)
             what = f"{partitions} partition{'s' if partitions > 1 else ''}, acks={'all' if acks < 0 else acks}"
             note(f"produce MB/s ({what})", size / 1e6 / seconds)
             note(f"produce CPU s/GB ({what})", (cpu(broker.pid) - before) / (size / 1e9))

@@ -65,7 +65,7 @@ def throughput(cluster, bench, megabytes, note):
         make_ready(cluster, bench, topic, partitions)
         bench.client("produce", port, topic, partitions, -1, max(megabytes // 3, 30), 16384, 1024)
         before = cpu(bench, cluster)
-        seconds, size = bench.produce(port, topic, partitions, -1, megabytes, 16384, 1024)
+        seconds, size = bench.client("produce", port, topic, partitions, -1, megabytes, 16384, 1024)
         time.sleep(1)  # the followers' last round
         what = f"3 nodes, {partitions} partition{'s' if partitions > 1 else ''}, acks=all"
         note(f"produce MB/s ({what})", size / 1e6 / seconds)
@@ -83,7 +83,7 @@ def catch_up(cluster, bench, megabytes, note):
     make_ready(cluster, bench, "far")
     follower = cluster.node(3)
     follower.end(signal.SIGTERM)
-    _, size = bench.produce(cluster.node(1).port, "far", 1, 1, megabytes, 1 << 19, 1024)
+    _, size = bench.client("produce", cluster.node(1).port, "far", 1, 1, megabytes, 1 << 19, 1024)
     before = cpu(bench, cluster)
     follower.start()
     began = time.monotonic()

@@ -33,7 +33,7 @@ def one_size(broker, bench, megabytes, note, record, batch, name, partitions, ac
     bench.create(broker.port, topic, partitions, {"max.message.bytes": "4000000"})
     bench.client("produce", broker.port, topic, partitions, acks, max(megabytes // 5, 20), batch, record)
     before = bench.cpu(broker.pid)
-    seconds, size = bench.produce(broker.port, topic, partitions, acks, megabytes, batch, record)
+    seconds, size = bench.client("produce", broker.port, topic, partitions, acks, megabytes, batch, record)
     note(f"produce MB/s ({name})", size / 1e6 / seconds)
     note(f"produce CPU s/GB ({name})", (bench.cpu(broker.pid) - before) / (size / 1e9))
     return topic

@@ -4,33 +4,13 @@
 
 #include <catch2/catch.hpp>
 
+#include "broker/coordinator/fake_sink.h"
+
 using namespace klamm;
 using namespace klamm::broker;
 using namespace klamm::protocol;
 
 namespace {
-
-class FakeSink : public RecordSink {
- public:
-  GroupShard* shard = nullptr;
-  std::vector<CoordinatorRecord> log;
-  ErrorCode failure = ErrorCode::kNone;
-  bool hold = false;
-  std::vector<std::function<void(ErrorCode)>> held;
-
-  void append(std::vector<CoordinatorRecord> records,
-              std::function<void(ErrorCode)> committed) override {
-    if (failure != ErrorCode::kNone) {
-      return committed(failure);
-    }
-    for (const auto& record : records) {
-      log.push_back(record);
-      shard->replay(record, 0);
-    }
-    hold ? held.push_back(std::move(committed)) : committed(ErrorCode::kNone);
-  }
-  int32_t epoch() const override { return 0; }
-};
 
 struct Joined {
   std::optional<JoinGroupResponse> response;

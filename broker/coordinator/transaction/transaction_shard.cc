@@ -28,16 +28,6 @@ const Transaction* TransactionShard::find(const std::string& id) const {
   return found == transactions_.end() ? nullptr : &found->second;
 }
 
-template <class... Args>
-std::function<void(Args...)> TransactionShard::while_alive(
-    std::function<void(Args...)> task) const {
-  return [weak = std::weak_ptr(alive_), task = std::move(task)](Args... args) {
-    if (!weak.expired()) {
-      task(std::move(args)...);
-    }
-  };
-}
-
 void TransactionShard::store(const std::string& id, Transaction next, Stored stored) {
   const Transaction* const before = find(id);
   next.previous_producer_id = before == nullptr ? next.producer_id : before->producer_id;
@@ -118,6 +108,21 @@ void TransactionShard::init_known(const Init& request, Transaction transaction, 
   });
 }
 
+// Nobody else may change the transaction until the id is there.
+void TransactionShard::with_new_id(const std::string& id,
+                                   std::shared_ptr<Respond<Identified>> respond,
+                                   std::function<void(int64_t)> then) {
+  pending_.insert(id);
+  output_.new_producer_id([this, weak = std::weak_ptr(alive_), id, respond = std::move(respond),
+                           then = std::move(then)](Result<int64_t> producer_id) {
+    if (weak.expired()) {
+      return (*respond)({ErrorCode::kNotCoordinator, {}});
+    }
+    pending_.erase(id);
+    producer_id ? then(*producer_id) : (*respond)({producer_id.error().code, {}});
+  });
+}
+
 void TransactionShard::begin_again(const Init& request, Transaction next, int64_t now_ms,
                                    std::shared_ptr<Respond<Identified>> respond) {
   const auto& expected = request.expected;
@@ -132,22 +137,12 @@ void TransactionShard::begin_again(const Init& request, Transaction next, int64_
   next.started_ms = -1;
   next.updated_ms = now_ms;
   if (next.is_exhausted() && (!expected || expected->epoch == next.epoch)) {
-    pending_.insert(request.id);
-    return output_.new_producer_id(
-        [this, weak = std::weak_ptr(alive_), id = request.id, begin, respond, next,
-         keeps_last = expected.has_value()](Result<int64_t> producer_id) mutable {
-          if (weak.expired()) {
-            return (*respond)({ErrorCode::kNotCoordinator, {}});
-          }
-          pending_.erase(id);
-          if (!producer_id) {
-            return (*respond)({producer_id.error().code, {}});
-          }
-          next.last_epoch = keeps_last ? next.epoch : static_cast<int16_t>(-1);
-          next.producer_id = *producer_id;
-          next.epoch = 0;
-          begin(std::move(next));
-        });
+    next.last_epoch = expected ? next.epoch : static_cast<int16_t>(-1);
+    next.epoch = 0;
+    return with_new_id(request.id, std::move(respond), [begin, next](int64_t producer_id) mutable {
+      next.producer_id = producer_id;
+      begin(std::move(next));
+    });
   }
   if (!expected) {
     next.last_epoch = -1;
@@ -333,17 +328,8 @@ void TransactionShard::prepare_end(const std::string& id, bool commits, int16_t 
   if (!needs_next_id) {
     return write(std::move(next));
   }
-  pending_.insert(id);
-  output_.new_producer_id([this, weak = std::weak_ptr(alive_), id, write, shared,
-                           next](Result<int64_t> producer_id) mutable {
-    if (weak.expired()) {
-      return (*shared)({ErrorCode::kNotCoordinator, {}});
-    }
-    pending_.erase(id);
-    if (!producer_id) {
-      return (*shared)({producer_id.error().code, {}});
-    }
-    next.next_producer_id = *producer_id;
+  with_new_id(id, std::move(shared), [write, next](int64_t producer_id) mutable {
+    next.next_producer_id = producer_id;
     write(std::move(next));
   });
 }
@@ -353,7 +339,11 @@ void TransactionShard::on_prepared(const std::string& id) {
   output_.write_markers({transaction.producer_id, transaction.epoch,
                          transaction.state == TransactionState::kPrepareCommit, sink_.epoch(),
                          transaction.client_version, transaction.partitions},
-                        while_alive(std::function<void()>([this, id] { complete(id); })));
+                        [this, weak = std::weak_ptr(alive_), id] {
+                          if (!weak.expired()) {
+                            complete(id);
+                          }
+                        });
 }
 
 void TransactionShard::complete(const std::string& id) {

@@ -105,8 +105,8 @@ class TransactionShard : public CoordinatorShard {
   const Transaction* find(const std::string& id) const;
   // Writes what a transaction is to be; nobody else may change it until it is committed.
   void store(const std::string& id, Transaction next, Stored stored);
-  template <class... Args>
-  std::function<void(Args...)> while_alive(std::function<void(Args...)> task) const;
+  void with_new_id(const std::string& id, std::shared_ptr<Respond<Identified>> respond,
+                   std::function<void(int64_t)> then);
   void init_known(const Init& request, Transaction transaction, int64_t now_ms,
                   std::shared_ptr<Respond<Identified>> respond);
   void begin_again(const Init& request, Transaction next, int64_t now_ms,

@@ -4,36 +4,13 @@
 
 #include <catch2/catch.hpp>
 
+#include "broker/coordinator/fake_sink.h"
 #include "storage/env/sim_disk.h"
 
 using namespace klamm;
 using namespace klamm::broker;
 
 namespace {
-
-constexpr int64_t kStart = 1'000'000;
-
-struct FakeSink : RecordSink {
-  TransactionShard* shard = nullptr;
-  std::vector<CoordinatorRecord> log;
-  ErrorCode failure = ErrorCode::kNone;
-  bool hold = false;
-  std::vector<std::function<void(ErrorCode)>> held;
-  int64_t now = kStart;
-
-  void append(std::vector<CoordinatorRecord> records,
-              std::function<void(ErrorCode)> committed) override {
-    if (failure != ErrorCode::kNone) {
-      return committed(failure);
-    }
-    for (const auto& record : records) {
-      log.push_back(record);
-      shard->replay(record, now);
-    }
-    hold ? held.push_back(std::move(committed)) : committed(ErrorCode::kNone);
-  }
-  int32_t epoch() const override { return 7; }
-};
 
 struct FakeOutput : TransactionOutput {
   int64_t next_id = 1000;

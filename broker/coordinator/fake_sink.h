@@ -1,0 +1,33 @@
+#pragma once
+// For tests of coordinator shards: what is appended is replayed at once, and committed at once or
+// when the test says so.
+#include <functional>
+#include <vector>
+
+#include "broker/coordinator/runtime.h"
+
+namespace klamm::broker {
+
+struct FakeSink : RecordSink {
+  CoordinatorShard* shard = nullptr;
+  std::vector<CoordinatorRecord> log;
+  ErrorCode failure = ErrorCode::kNone;
+  bool hold = false;
+  std::vector<std::function<void(ErrorCode)>> held;
+  int64_t now = 1'000'000;
+
+  void append(std::vector<CoordinatorRecord> records,
+              std::function<void(ErrorCode)> committed) override {
+    if (failure != ErrorCode::kNone) {
+      return committed(failure);
+    }
+    for (const auto& record : records) {
+      log.push_back(record);
+      shard->replay(record, now);
+    }
+    hold ? held.push_back(std::move(committed)) : committed(ErrorCode::kNone);
+  }
+  int32_t epoch() const override { return 7; }
+};
+
+}  // namespace klamm::broker
