@@ -1,4 +1,5 @@
 """Clusters of several nodes, klamm and Apache Kafka in any mixture, and a load whose every record is checked."""
+import itertools
 import pathlib
 import shutil
 import signal
@@ -127,6 +128,17 @@ def partitions_of(cluster, topic):
     return eventually(lambda: client.list_topics(topic, timeout=20).topics[topic].partitions, 20, f"{topic} in the metadata")
 
 
+def make_known(producer, topic, partitions, value, told):
+    """Writes a first record, `value()`, to each partition and waits until all are acknowledged.
+
+    A leader takes whatever sequence comes first from a producer that it does not know. When it refuses a producer's very
+    first batch, as it does before it has heard of a new topic, and takes the second one, librdkafka counts both as written.
+    """
+    for partition in range(partitions):
+        producer.produce(topic, value(), partition=partition, on_delivery=told)
+        assert producer.flush(120) == 0, f"partition {partition} takes no first record"
+
+
 class Load:
     """An idempotent producer with acks=all that writes numbered records until it is stopped."""
 
@@ -159,10 +171,10 @@ class Load:
         self.acked[int(message.value())] = (message.partition(), -1 if offset is None or offset < 0 else offset)
 
     def run(self):
-        number = 0
+        numbers = itertools.count()
+        make_known(self.producer, self.topic, len(partitions_of(self.cluster, self.topic)), lambda: str(next(numbers)), self.told)
         while not self.stopping:
-            self.producer.produce(self.topic, str(number), on_delivery=self.told)
-            number += 1
+            self.producer.produce(self.topic, str(next(numbers)), on_delivery=self.told)
             self.producer.poll(0)
             time.sleep(0.001)
         self.producer.flush(120)
@@ -189,7 +201,8 @@ class Load:
                 found[number] = (index, last)
         consumer.close()
         # Of a batch that timed out and that a later one's success acknowledged, librdkafka tells no offset.
-        lost = [n for n, (partition, offset) in self.acked.items()
-                if n not in found or found[n][0] != partition or offset not in (found[n][1], -1)]
-        assert not lost, f"{len(lost)} of {len(self.acked)} acknowledged records are lost or elsewhere: {lost[:5]}"
+        lost = {n: (partition, offset, found.get(n)) for n, (partition, offset) in self.acked.items()
+                if n not in found or found[n][0] != partition or offset not in (found[n][1], -1)}
+        assert not lost, f"{len(lost)} of {len(self.acked)} acknowledged records are lost or elsewhere " \
+                         f"(record: partition, offset, where it is): {dict(list(lost.items())[:8])}"
         return len(self.acked)

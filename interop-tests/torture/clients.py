@@ -1,9 +1,11 @@
 """Clients that write and read while a cluster is in trouble, and note what they are told: librdkafka's, and Java's."""
+import itertools
 import subprocess
 import threading
 import time
 
 from broker import LIBS
+from cluster import make_known
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
 QUIET = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 300}
@@ -13,9 +15,10 @@ PER_SECOND = 400
 class Writer(threading.Thread):
     """An idempotent producer of librdkafka with acks=all."""
 
-    def __init__(self, bootstrap, topic, history, writer):
+    def __init__(self, bootstrap, topic, partitions, history, writer):
         super().__init__(daemon=True)
-        self.topic, self.history, self.writer, self.failed, self.stopping = topic, history, writer, [], False
+        self.topic, self.partitions, self.history, self.failed, self.stopping = topic, partitions, history, [], False
+        self.values = (f"{writer}:{number}" for number in itertools.count())
         self.producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
                                   "retry.backoff.ms": 50, "delivery.timeout.ms": 300000, "request.timeout.ms": 10000, **QUIET})
 
@@ -26,14 +29,16 @@ class Writer(threading.Thread):
         offset = message.offset()
         self.history.ack(message.value().decode(), message.partition(), -1 if offset is None or offset < 0 else offset)
 
+    def value(self):
+        value = next(self.values)
+        self.history.written.add(value)
+        return value
+
     def run(self):
-        number = 0
+        make_known(self.producer, self.topic, self.partitions, self.value, self.told)
         while not self.stopping:
-            value = f"{self.writer}:{number}"
             try:
-                self.history.written.add(value)
-                self.producer.produce(self.topic, value, on_delivery=self.told)
-                number += 1
+                self.producer.produce(self.topic, self.value(), on_delivery=self.told)
             except BufferError:
                 self.producer.poll(0.1)
             self.producer.poll(0)

@@ -141,7 +141,7 @@ def a_cluster_in_trouble_keeps_its_promises():
     with Network(NODES) as network, Apart(network) as cluster, cluster.proxy(SEED) as proxy:
         create_topic(cluster, topic, PARTITIONS, {"min.insync.replicas": "2"})
         eventually(lambda: in_sync(cluster, topic), 60, "the ISR of three")
-        clients = [Writer(cluster.behind_proxy, topic, history, "rdkafka"),
+        clients = [Writer(cluster.behind_proxy, topic, PARTITIONS, history, "rdkafka"),
                    JavaWriter(cluster.behind_proxy, topic, history, "java", IN_FLIGHT),
                    Reader(cluster.behind_proxy, topic, PARTITIONS, history)]
         for client in clients:
