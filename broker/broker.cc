@@ -55,6 +55,9 @@ Broker::Broker(Node& node, size_t shard)
       fetchers_(config_, node.follower_throttle(), replicas_, environment_.transport(shard),
                 timers_, environment_.clock, [&node] { return node.broker_epoch(); }),
       groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
+      markers_(*this),
+      transactions_(config_, replicas_, timers_, environment_.clock, markers_),
+      verifier_(*this),
       fetch_sessions_(
           static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {
   replicas_.on_proposal([this](const replication::IsrProposal& proposal) {
@@ -120,6 +123,21 @@ void Broker::with_own_group(const std::string& group_id,
   partition ? groups_.with(*partition, use) : use(std::unexpected(partition.error()));
 }
 
+void Broker::with_transactions(
+    const std::string& transactional_id,
+    std::move_only_function<void(Result<TransactionShard*>, Broker&)> task) {
+  const auto topic = image()->topic(kTransactionsTopic);
+  const auto partition = TransactionCoordinator::partition_of(transactional_id, topic.get());
+  if (!partition) {
+    return task(std::unexpected(partition.error()), *this);
+  }
+  at(owner(topic->id, *partition),
+     [partition = *partition, task = std::move(task)](Broker& there) mutable {
+       there.transactions_.with(
+           partition, [&](Result<TransactionShard*> shard) { task(std::move(shard), there); });
+     });
+}
+
 std::vector<size_t> Broker::all_shards() const {
   std::vector<size_t> all(node_.shard_count());
   std::iota(all.begin(), all.end(), 0);
@@ -144,6 +162,7 @@ void Broker::follow(const ImagePtr& image) {
     fetchers_.follow(before, image);
     if (before->topics != image->topics) {
       groups_.drop_lost();
+      transactions_.follow_leaders();
     }
   }
 }
@@ -164,6 +183,7 @@ void Broker::follow_config(const replication::MetadataImage& image) {
 void Broker::start_background() {
   fetchers_.follow(std::make_shared<replication::MetadataImage>(), image());
   check_isrs();
+  transactions_.follow_leaders();
 }
 
 // Twice in the time that a follower may lag.

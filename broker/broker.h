@@ -9,8 +9,11 @@
 #include <vector>
 
 #include "broker/cluster/replica_fetchers.h"
+#include "broker/cluster/transaction_markers.h"
+#include "broker/cluster/transaction_verifier.h"
 #include "broker/config/broker_config.h"
 #include "broker/coordinator/group_coordinator.h"
+#include "broker/coordinator/transaction_coordinator.h"
 #include "broker/fetch_sessions.h"
 #include "broker/housekeeping.h"
 #include "broker/log_cleaner.h"
@@ -79,12 +82,15 @@ class Broker {
   const ImagePtr& image() const { return replicas_.image(); }
   Replicas& replicas() { return replicas_; }
   GroupCoordinator& groups() { return groups_; }
+  TransactionCoordinator& transactions() { return transactions_; }
+  TransactionVerifier& verifier() { return verifier_; }
   LogCleaner& cleaner() { return cleaner_; }
   LogMover& mover() { return mover_; }
   Housekeeping& housekeeping() { return housekeeping_; }
   storage::Background& background() { return background_; }
   FetchSessions& fetch_sessions() { return fetch_sessions_; }
   Timers& timers() { return timers_; }
+  replication::Transport& transport() { return environment_.transport(shard_); }
   const storage::Clock& clock() const { return environment_.clock; }
   storage::Random& random() { return environment_.random; }
 
@@ -103,7 +109,11 @@ class Broker {
   // shard.
   void with_group(const std::string& group_id,
                   std::move_only_function<void(Result<GroupShard*>, Broker& owner)> task);
-  // The same on the shard that coordinates it.
+  // The same for the transactions of an id.
+  void with_transactions(
+      const std::string& transactional_id,
+      std::move_only_function<void(Result<TransactionShard*>, Broker& owner)> task);
+  // with_group on the shard that coordinates it.
   void with_own_group(const std::string& group_id,
                       const std::function<void(Result<GroupShard*>)>& use);
   std::vector<size_t> all_shards() const;
@@ -135,11 +145,13 @@ class Broker {
   Housekeeping housekeeping_;
   ReplicaFetchers fetchers_;
   GroupCoordinator groups_;
+  TransactionMarkers markers_;
+  TransactionCoordinator transactions_;
+  TransactionVerifier verifier_;
   FetchSessions fetch_sessions_;
   int64_t quiet_until_ms_ = 0;  // about errors of the disk
 };
 
-inline constexpr const char* kTransactionsTopic = "__transaction_state";
 inline constexpr const char* kShareTopic = "__share_group_state";
 inline bool is_internal(const std::string& topic) {
   return topic == kOffsetsTopic || topic == kTransactionsTopic || topic == kShareTopic;

@@ -399,6 +399,16 @@ std::optional<replication::NewTopic> Node::missing_topic(const std::string& name
     return std::nullopt;
   }
   replication::NewTopic topic{.name = name};
+  if (name == kTransactionsTopic) {
+    topic.partitions = static_cast<int32_t>(config_.number("transaction.state.log.num.partitions"));
+    topic.replication_factor =
+        static_cast<int16_t>(config_.number("transaction.state.log.replication.factor"));
+    topic.configs = {{"cleanup.policy", "compact"},
+                     {"compression.type", "uncompressed"},
+                     {"min.insync.replicas", config_.get("transaction.state.log.min.isr")},
+                     {"segment.bytes", config_.get("transaction.state.log.segment.bytes")},
+                     {"unclean.leader.election.enable", "false"}};
+  }
   if (name == kOffsetsTopic) {
     topic.partitions = static_cast<int32_t>(config_.number("offsets.topic.num.partitions"));
     topic.replication_factor =

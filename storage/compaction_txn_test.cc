@@ -118,12 +118,7 @@ class Writer {
 
  private:
   void end(int64_t producer, bool commits) {
-    BatchBuilder builder(
-        {.producer_id = producer, .producer_epoch = 0, .transactional = true, .control = true});
-    const uint8_t key[] = {0, 0, 0, static_cast<uint8_t>(commits)};
-    const uint8_t value[] = {0, 0, 0, 0, 0, 1};
-    builder.add(kNow, key, value);
-    REQUIRE(log_.append_as_leader(builder.build(), 0, kNow));
+    REQUIRE(log_.append_as_leader(build_end_marker(producer, 0, {!commits, 1}, kNow), 0, kNow));
     open_[producer] = false;
   }
 

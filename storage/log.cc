@@ -99,13 +99,13 @@ Result<bool> Log::must_roll(uint64_t more, int64_t next_last_offset, int64_t tim
 }
 
 Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int64_t now_ms,
-                                         bool check_producer) {
+                                         const AppendOrigin& origin) {
   TRY(const BatchView batch, BatchView::parse(bytes.span()));
   if (static_cast<int64_t>(bytes.size()) > config_.segment_bytes) {
     return fail(ErrorCode::kRecordListTooLarge, "the batch is larger than a segment");
   }
-  if (check_producer && batch.has_producer_id()) {
-    TRY(const auto verdict, producers_.check(batch));
+  if (origin.writer != AppendOrigin::Writer::kQuorum && batch.has_producer_id()) {
+    TRY(const auto verdict, producers_.check(batch, origin));
     if (verdict.duplicate) {
       return AppendInfo{verdict.original.base_offset(), verdict.original.last_offset, -1, true};
     }

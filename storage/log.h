@@ -88,10 +88,15 @@ class Log {
     return std::max(start_offset_, producers_.first_unstable_offset(high_watermark));
   }
 
-  // Gives a validated batch its offsets and the leader's epoch (in place) and writes it. Duplicates
-  // and gaps of idempotent producers are told by `check_producer`.
+  // Gives a validated batch its offsets and the leader's epoch (in place) and writes it, if its
+  // producer may write it (ProducerState::check).
   Result<AppendInfo> append_as_leader(protocol::Bytes batch, int32_t leader_epoch, int64_t now_ms,
-                                      bool check_producer = true);
+                                      const AppendOrigin& origin = {});
+  // ProducerState::begin_verification
+  uint64_t begin_verification(int64_t producer_id, int16_t epoch, int32_t base_sequence,
+                              int64_t now_ms) {
+    return producers_.begin_verification(producer_id, epoch, base_sequence, now_ms);
+  }
   // Writes a sound batch that its leader has given offsets and epoch, at or above the log's end.
   Result<> append_as_follower(const protocol::Bytes& batch, int64_t now_ms);
   // Up to `size_max` bytes of batches from the one that holds `offset` on, none of it at or above

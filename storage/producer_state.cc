@@ -5,6 +5,7 @@
 #include "protocol/base/crc32c.h"
 #include "protocol/generated/end_txn_marker.h"
 #include "protocol/generated/producer_snapshot.h"
+#include "protocol/records/builder.h"
 
 namespace klamm::storage {
 
@@ -16,14 +17,19 @@ namespace {
 constexpr int16_t kSnapshotVersion = 1;
 constexpr size_t kCrcPosition = 2;
 constexpr size_t kCrcEnd = 6;
+// Types of control records.
+constexpr int16_t kAbort = 0;
+constexpr int16_t kCommit = 1;
 
 int32_t next_sequence(int32_t last) { return last == INT32_MAX ? 0 : last + 1; }
+
+bool has_open_transaction(const ProducerEntry* entry, int16_t epoch) {
+  return entry != nullptr && entry->txn_first_offset >= 0 && entry->epoch == epoch;
+}
 
 }  // namespace
 
 std::optional<EndMarker> read_end_marker(const BatchView& batch) {
-  constexpr int16_t kAbort = 0;
-  constexpr int16_t kCommit = 1;
   protocol::RecordIterator records(batch.body(), batch.count());
   const auto record = records.next();
   if (!record || !*record || !(*record)->key || (*record)->key->size() < 4 || !(*record)->value ||
@@ -37,43 +43,124 @@ std::optional<EndMarker> read_end_marker(const BatchView& batch) {
   return EndMarker{type == kAbort, protocol::load<int32_t>((*record)->value->data() + 2)};
 }
 
-Result<ProducerState::Verdict> ProducerState::check(const BatchView& batch) const {
-  const auto found = producers_.find(batch.producer_id());
-  if (found == producers_.end()) {
-    return Verdict{};
+Bytes build_end_marker(int64_t producer_id, int16_t epoch, const EndMarker& marker,
+                       int64_t now_ms) {
+  protocol::BatchBuilder builder({.producer_id = producer_id,
+                                  .producer_epoch = epoch,
+                                  .transactional = true,
+                                  .control = true});
+  std::array<uint8_t, 4> key{};
+  std::array<uint8_t, 6> value{};
+  protocol::store(key.data() + 2, marker.aborts ? kAbort : kCommit);
+  protocol::store(value.data() + 2, marker.coordinator_epoch);
+  builder.add(now_ms, key, value);
+  return builder.build();
+}
+
+Result<> ProducerState::check_marker(const BatchView& batch, const ProducerEntry* entry,
+                                     const AppendOrigin& origin) const {
+  if (entry == nullptr) {
+    return {};
   }
-  const ProducerEntry& entry = found->second;
-  if (batch.producer_epoch() < entry.epoch) {
+  const auto marker = read_end_marker(batch);
+  // Where each transaction has its epoch its marker brings the next one; the same once more is the
+  // repetition of what has ended.
+  const bool repeats = entry->txn_first_offset < 0 || entry->epoch == INT16_MAX;
+  if (origin.transaction_version >= 2 && batch.producer_epoch() == entry->epoch && !repeats) {
+    return fail(ErrorCode::kInvalidProducerEpoch,
+                "the marker's epoch is that of a transaction that is open");
+  }
+  if (marker && marker->coordinator_epoch < entry->coordinator_epoch) {
+    return fail(ErrorCode::kTransactionCoordinatorFenced,
+                "the marker comes from a coordinator that has been replaced");
+  }
+  return {};
+}
+
+Result<> ProducerState::check_transaction(const BatchView& batch, const ProducerEntry* entry,
+                                          const AppendOrigin& origin) const {
+  if (!batch.is_transactional()) {
+    return entry != nullptr && entry->txn_first_offset >= 0
+               ? fail(ErrorCode::kInvalidTxnState,
+                      "the producer has a transaction open, and the batch is outside it")
+               : Result<>();
+  }
+  if (!origin.verification || has_open_transaction(entry, batch.producer_epoch())) {
+    return {};
+  }
+  const auto known = verifications_.find(batch.producer_id());
+  if (known == verifications_.end() || known->second.token != *origin.verification) {
+    return fail(ErrorCode::kInvalidTxnState,
+                "the batch is in no transaction that its coordinator has confirmed");
+  }
+  const bool is_client = origin.writer == AppendOrigin::Writer::kClient;
+  const bool is_first = entry == nullptr || entry->batches.empty();
+  if (is_client && (batch.base_sequence() > known->second.sequence_min ||
+                    (origin.transaction_version >= 2 && is_first && batch.base_sequence() != 0))) {
+    return fail(ErrorCode::kOutOfOrderSequenceNumber,
+                "an earlier batch of the producer's transaction is missing");
+  }
+  return {};
+}
+
+Result<ProducerState::Verdict> ProducerState::check(const BatchView& batch,
+                                                    const AppendOrigin& origin) const {
+  const auto found = producers_.find(batch.producer_id());
+  const ProducerEntry* const entry = found == producers_.end() ? nullptr : &found->second;
+  if (entry != nullptr && batch.producer_epoch() < entry->epoch) {
     return fail(ErrorCode::kInvalidProducerEpoch,
                 "the producer's epoch is older than the last one seen");
   }
   if (batch.is_control()) {
-    const auto marker = read_end_marker(batch);
-    return marker && marker->coordinator_epoch < entry.coordinator_epoch
-               ? fail(ErrorCode::kTransactionCoordinatorFenced,
-                      "the marker comes from a coordinator that has been replaced")
-               : Result<Verdict>();
+    TRY_VOID(check_marker(batch, entry, origin));
+    return Verdict{};
   }
-  if (batch.producer_epoch() > entry.epoch) {
-    if (batch.base_sequence() != 0 && entry.epoch != -1) {
+  const bool is_client = origin.writer == AppendOrigin::Writer::kClient;
+  const bool is_new_epoch = entry != nullptr && batch.producer_epoch() > entry->epoch;
+  if (entry != nullptr && is_client && !is_new_epoch) {
+    for (const ProducerBatch& known : entry->batches) {
+      if (known.base_sequence() == batch.base_sequence() &&
+          known.last_sequence == batch.last_sequence()) {
+        return Verdict{true, known};
+      }
+    }
+  }
+  TRY_VOID(check_transaction(batch, entry, origin));
+  if (!is_client || entry == nullptr) {
+    return Verdict{};
+  }
+  if (is_new_epoch) {
+    if (batch.base_sequence() != 0 && entry->epoch != -1) {
       return fail(ErrorCode::kOutOfOrderSequenceNumber,
                   "a new producer epoch starts at sequence 0");
     }
     return Verdict{};
   }
-  for (const ProducerBatch& known : entry.batches) {
-    if (known.base_sequence() == batch.base_sequence() &&
-        known.last_sequence == batch.last_sequence()) {
-      return Verdict{true, known};
-    }
-  }
   // Behind a marker that brought a new epoch there is no last sequence, and 0 comes next.
-  const int32_t last = entry.batches.empty() ? -1 : entry.batches.back().last_sequence;
+  const int32_t last = entry->batches.empty() ? -1 : entry->batches.back().last_sequence;
   if (batch.base_sequence() != next_sequence(last)) {
     return fail(ErrorCode::kOutOfOrderSequenceNumber,
                 "the batch does not follow the producer's last sequence");
   }
   return Verdict{};
+}
+
+uint64_t ProducerState::begin_verification(int64_t producer_id, int16_t epoch,
+                                           int32_t base_sequence, int64_t now_ms) {
+  const auto found = producers_.find(producer_id);
+  if (has_open_transaction(found == producers_.end() ? nullptr : &found->second, epoch)) {
+    return 0;
+  }
+  Verification& known = verifications_[producer_id];
+  if (known.token == 0) {
+    known = {++last_token_, epoch, base_sequence, now_ms};
+  } else if (epoch > known.epoch) {
+    known.epoch = epoch;
+    known.sequence_min = base_sequence;
+  } else if (epoch == known.epoch) {
+    known.sequence_min = std::min(known.sequence_min, base_sequence);
+  }
+  return known.token;
 }
 
 std::optional<CompletedTxn> ProducerState::update(const BatchView& batch) {
@@ -86,6 +173,7 @@ std::optional<CompletedTxn> ProducerState::update(const BatchView& batch) {
     entry.batches.clear();
   }
   entry.last_timestamp = batch.max_timestamp();
+  verifications_.erase(batch.producer_id());
   if (batch.is_control()) {
     return take_marker(batch, entry);
   }
@@ -135,6 +223,8 @@ void ProducerState::expire(int64_t before_ms) {
   std::erase_if(producers_, [&](const auto& producer) {
     return producer.second.txn_first_offset < 0 && producer.second.last_timestamp < before_ms;
   });
+  std::erase_if(verifications_,
+                [&](const auto& asked) { return asked.second.begun_ms < before_ms; });
 }
 
 std::string ProducerState::to_snapshot() const {
@@ -182,7 +272,7 @@ Result<ProducerState> ProducerState::from_snapshot(std::string_view content) {
     if (entry.txn_first_offset >= 0) {
       state.open_[entry.txn_first_offset] = from.producer_id;
     }
-    if (from.last_sequence >= 0) {
+    if (from.last_offset >= 0) {
       entry.batches.push_back(
           {from.last_sequence, from.last_offset, from.offset_delta, from.timestamp});
     }

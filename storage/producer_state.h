@@ -43,6 +43,9 @@ struct EndMarker {
 };
 // nullopt when the batch holds no such record.
 std::optional<EndMarker> read_end_marker(const protocol::BatchView& batch);
+// The control batch with that record.
+protocol::Bytes build_end_marker(int64_t producer_id, int16_t epoch, const EndMarker& marker,
+                                 int64_t now_ms);
 
 // A transaction that a marker has just ended.
 struct CompletedTxn {
@@ -50,6 +53,16 @@ struct CompletedTxn {
   int64_t first_offset;
   int64_t last_offset;  // of the marker
   bool aborted;
+};
+
+// Who writes a batch, and so what is asked of its producer.
+struct AppendOrigin {
+  enum class Writer : uint8_t { kClient, kCoordinator, kQuorum };
+  Writer writer = Writer::kClient;
+  // transaction.version of the transaction: from 2 on each has an epoch of its own (KIP-890).
+  int16_t transaction_version = 0;
+  // What begin_verification gave for a client's transactional batch; nullopt: nothing is verified.
+  std::optional<uint64_t> verification{};
 };
 
 class ProducerState {
@@ -64,8 +77,14 @@ class ProducerState {
   };
   // INVALID_PRODUCER_EPOCH for an old epoch, OUT_OF_ORDER_SEQUENCE_NUMBER for a gap,
   // UNKNOWN_PRODUCER_ID never (an unknown producer may start anywhere, as in Kafka since 2.4);
-  // TRANSACTION_COORDINATOR_FENCED for the marker of a coordinator that is not the last one seen.
-  Result<Verdict> check(const protocol::BatchView& batch) const;
+  // TRANSACTION_COORDINATOR_FENCED for the marker of a coordinator that is not the last one seen;
+  // INVALID_TXN_STATE for a batch outside the producer's transaction, or of one that nobody has
+  // verified.
+  Result<Verdict> check(const protocol::BatchView& batch, const AppendOrigin& origin = {}) const;
+  // Before a transaction's coordinator is asked whether a batch belongs to it: what the batch is to
+  // be appended with, unless a marker comes in between. 0 when the transaction is open here.
+  uint64_t begin_verification(int64_t producer_id, int16_t epoch, int32_t base_sequence,
+                              int64_t now_ms);
   // Takes over a batch that has been appended; tells which transaction it ends. Batches without a
   // producer id change nothing.
   std::optional<CompletedTxn> update(const protocol::BatchView& batch);
@@ -87,10 +106,23 @@ class ProducerState {
   static Result<ProducerState> from_snapshot(std::string_view content);
 
  private:
+  struct Verification {
+    uint64_t token = 0;
+    int16_t epoch = -1;
+    int32_t sequence_min = 0;  // of the batches that have come for it: none before may be left out
+    int64_t begun_ms = 0;
+  };
+
+  Result<> check_marker(const protocol::BatchView& batch, const ProducerEntry* entry,
+                        const AppendOrigin& origin) const;
+  Result<> check_transaction(const protocol::BatchView& batch, const ProducerEntry* entry,
+                             const AppendOrigin& origin) const;
   std::optional<CompletedTxn> take_marker(const protocol::BatchView& batch, ProducerEntry& entry);
 
   std::unordered_map<int64_t, ProducerEntry> producers_;
-  std::map<int64_t, int64_t> open_;       // first offset of each open transaction -> producer
+  std::map<int64_t, int64_t> open_;  // first offset of each open transaction -> producer
+  std::unordered_map<int64_t, Verification> verifications_;
+  uint64_t last_token_ = 0;
   std::map<int64_t, int64_t> completed_;  // first offset -> offset of the marker, uncommitted
 };
 

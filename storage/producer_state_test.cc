@@ -54,6 +54,95 @@ TEST_CASE("a gap and an old epoch are refused, a new epoch starts at zero") {
   CHECK(check(state, batch(0, 4, 0)).has_value());
 }
 
+namespace {
+
+protocol::Bytes transactional(int16_t epoch, int32_t sequence, bool control = false) {
+  if (control) {
+    return build_end_marker(7, epoch, {.aborts = false, .coordinator_epoch = 0}, 1000);
+  }
+  return make_batch(2, 1000, 10,
+                    {.producer_id = 7,
+                     .producer_epoch = epoch,
+                     .base_sequence = sequence,
+                     .transactional = true});
+}
+ErrorCode outcome(const ProducerState& state, const protocol::Bytes& bytes, AppendOrigin origin) {
+  const auto verdict = state.check(*protocol::BatchView::parse(bytes.span()), origin);
+  return verdict ? ErrorCode::kNone : verdict.error().code;
+}
+uint64_t begin(ProducerState& state, const protocol::Bytes& bytes) {
+  const auto batch = protocol::BatchView::parse(bytes.span());
+  return state.begin_verification(batch->producer_id(), batch->producer_epoch(),
+                                  batch->base_sequence(), 5);
+}
+
+}  // namespace
+
+TEST_CASE("a transactional batch is taken once its transaction is verified (KIP-890)") {
+  ProducerState state;
+  const auto first = transactional(0, 0);
+  const auto verified = [](uint64_t token) { return AppendOrigin{.verification = token}; };
+  CHECK(outcome(state, first, verified(0)) == ErrorCode::kInvalidTxnState);
+  const uint64_t token = begin(state, first);
+  REQUIRE(token != 0);
+  CHECK(outcome(state, first, verified(token + 1)) == ErrorCode::kInvalidTxnState);
+  CHECK(outcome(state, first, verified(token)) == ErrorCode::kNone);
+  SECTION("what is open needs no verification") {
+    apply(state, first);
+    CHECK(begin(state, transactional(0, 2)) == 0);
+    CHECK(outcome(state, transactional(0, 2), verified(0)) == ErrorCode::kNone);
+    CHECK(outcome(state, batch(0, 0, 2), {}) == ErrorCode::kInvalidTxnState);
+  }
+  SECTION("a marker in between makes it void") {
+    apply(state, transactional(0, 0, true));
+    CHECK(outcome(state, first, verified(token)) == ErrorCode::kInvalidTxnState);
+    CHECK(begin(state, first) != token);
+  }
+  SECTION("a later batch does not pass an earlier one that failed") {
+    CHECK(begin(state, transactional(0, 2)) == token);
+    CHECK(outcome(state, transactional(0, 2), verified(token)) ==
+          ErrorCode::kOutOfOrderSequenceNumber);
+    CHECK(outcome(state, first, verified(token)) == ErrorCode::kNone);
+  }
+  SECTION("it is forgotten after a while") {
+    state.expire(6);
+    CHECK(outcome(state, first, verified(token)) == ErrorCode::kInvalidTxnState);
+  }
+}
+
+TEST_CASE("under transaction.version 2 a transaction begins at sequence 0") {
+  ProducerState state;
+  const auto late = transactional(0, 3);
+  const AppendOrigin v1{.verification = begin(state, late)};
+  CHECK(outcome(state, late, v1) == ErrorCode::kNone);
+  const AppendOrigin v2{.transaction_version = 2, .verification = begin(state, late)};
+  CHECK(outcome(state, late, v2) == ErrorCode::kOutOfOrderSequenceNumber);
+}
+
+TEST_CASE("a marker of transaction.version 2 brings the next epoch, and may be repeated") {
+  ProducerState state;
+  apply(state, transactional(3, 0));
+  const AppendOrigin v1{AppendOrigin::Writer::kCoordinator};
+  const AppendOrigin v2{AppendOrigin::Writer::kCoordinator, 2};
+  CHECK(outcome(state, transactional(3, 0, true), v1) == ErrorCode::kNone);
+  CHECK(outcome(state, transactional(3, 0, true), v2) == ErrorCode::kInvalidProducerEpoch);
+  CHECK(outcome(state, transactional(4, 0, true), v2) == ErrorCode::kNone);
+  apply(state, transactional(4, 0, true));
+  CHECK(outcome(state, transactional(4, 0, true), v2) == ErrorCode::kNone);
+  CHECK(outcome(state, transactional(3, 0, true), v2) == ErrorCode::kInvalidProducerEpoch);
+}
+
+TEST_CASE("a coordinator's batches have no sequence") {
+  ProducerState state;
+  const AppendOrigin coordinator{AppendOrigin::Writer::kCoordinator};
+  apply(state, transactional(3, -1));
+  CHECK(outcome(state, transactional(3, -1), coordinator) == ErrorCode::kNone);
+  CHECK(outcome(state, transactional(2, -1), coordinator) == ErrorCode::kInvalidProducerEpoch);
+  const auto back = ProducerState::from_snapshot(state.to_snapshot());
+  REQUIRE(back);
+  CHECK(back->producers().at(7).batches.size() == 1);
+}
+
 TEST_CASE("an unknown producer may start anywhere") {
   CHECK(check(ProducerState(), batch(0, 0, 55)).has_value());
 }

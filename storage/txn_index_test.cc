@@ -20,14 +20,8 @@ protocol::Bytes transactional(int64_t producer, int16_t epoch, int32_t sequence,
                      .transactional = true});
 }
 
-// The control batch that ends a transaction (KIP-98).
 protocol::Bytes marker(int64_t producer, int16_t epoch, bool commits, int32_t coordinator = 3) {
-  protocol::BatchBuilder builder(
-      {.producer_id = producer, .producer_epoch = epoch, .transactional = true, .control = true});
-  const uint8_t key[] = {0, 0, 0, static_cast<uint8_t>(commits)};
-  const uint8_t value[] = {0, 0, 0, 0, 0, static_cast<uint8_t>(coordinator)};
-  builder.add(kNow, key, value);
-  return builder.build();
+  return build_end_marker(producer, epoch, {!commits, coordinator}, kNow);
 }
 
 std::unique_ptr<Log> open(SimDisk& disk, bool clean = false) {

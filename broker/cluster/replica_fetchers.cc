@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "broker/cluster/broker_address.h"
 #include "replication/metadata/replica_list.h"
 
 namespace klamm::broker {
@@ -130,7 +131,7 @@ class ReplicaFetchers::Fetcher : public std::enable_shared_from_this<Fetcher> {
     if (stopped_ || asking_ || partitions_.empty() || !unsafe_.empty()) {
       return;
     }
-    const auto address = all_.address_of(leader_);
+    const auto address = address_of(*all_.replicas_.image(), leader_, all_.listener_);
     if (!address) {
       return fetch_in(kBackoffMs);
     }
@@ -308,18 +309,6 @@ ReplicaFetchers::ReplicaFetchers(const BrokerConfig& config, Throttle& throttle,
       listener_(config.inter_broker_listener()) {}
 
 ReplicaFetchers::~ReplicaFetchers() = default;
-
-std::optional<replication::Address> ReplicaFetchers::address_of(int32_t id) const {
-  const auto broker = replicas_.image()->brokers.find(id);
-  if (broker != replicas_.image()->brokers.end()) {
-    for (const auto& endpoint : broker->second.endpoints) {
-      if (endpoint.name == listener_) {
-        return replication::Address{endpoint.host, endpoint.port};
-      }
-    }
-  }
-  return std::nullopt;
-}
 
 void ReplicaFetchers::follow(const ImagePtr& before, const ImagePtr& now) {
   if (before->topics == now->topics) {

@@ -37,7 +37,6 @@ class ReplicaFetchers {
   void assign(const replication::TopicImage& topic, int32_t partition,
               const replication::PartitionImage* image);
   void set_leader(const Key& key, const storage::TopicPartition& id, int32_t leader);
-  std::optional<replication::Address> address_of(int32_t broker) const;
 
   const BrokerConfig& config_;
   Throttle& throttle_;

@@ -11,6 +11,7 @@ namespace klamm::broker {
 struct FakeSink : RecordSink {
   CoordinatorShard* shard = nullptr;
   std::vector<CoordinatorRecord> log;
+  std::vector<RecordPlace> places;  // of the same
   ErrorCode failure = ErrorCode::kNone;
   bool hold = false;
   std::vector<std::function<void(ErrorCode)>> held;
@@ -18,12 +19,19 @@ struct FakeSink : RecordSink {
 
   void append(std::vector<CoordinatorRecord> records,
               std::function<void(ErrorCode)> committed) override {
+    append_in_transaction({}, std::move(records), std::move(committed));
+  }
+  void append_in_transaction(const InTransaction& transaction,
+                             std::vector<CoordinatorRecord> records,
+                             std::function<void(ErrorCode)> committed) override {
     if (failure != ErrorCode::kNone) {
       return committed(failure);
     }
     for (const auto& record : records) {
+      const RecordPlace place{static_cast<int64_t>(log.size()), transaction.producer.id};
       log.push_back(record);
-      shard->replay(record, now);
+      places.push_back(place);
+      shard->replay(record, place, now);
     }
     hold ? held.push_back(std::move(committed)) : committed(ErrorCode::kNone);
   }

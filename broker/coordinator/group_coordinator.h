@@ -25,6 +25,10 @@ class GroupCoordinator {
   void with(int32_t partition, const std::function<void(Result<GroupShard*>)>& use);
   // Leaders have changed: what this node coordinates no longer is let go.
   void drop_lost() { runtime_.drop_lost(); }
+  // A transaction's marker has been appended to a partition.
+  void on_marker(int32_t partition, int64_t producer_id, bool commits) {
+    runtime_.on_marker(partition, producer_id, commits);
+  }
   // Visits the groups of every partition that this shard of the node coordinates.
   void for_each(const std::function<void(GroupShard&)>& visit);
   int64_t metadata_size_max() const { return metadata_size_max_; }

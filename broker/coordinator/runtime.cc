@@ -10,8 +10,10 @@
 namespace klamm::broker {
 
 using protocol::BatchBuilder;
+using protocol::BatchOptions;
 using protocol::BatchView;
 using protocol::Bytes;
+using storage::AppendOrigin;
 
 // A shard with its sink.
 class CoordinatorRuntime::Hosted : public RecordSink {
@@ -21,26 +23,17 @@ class CoordinatorRuntime::Hosted : public RecordSink {
 
   void append(std::vector<CoordinatorRecord> records,
               std::function<void(ErrorCode)> committed) override {
-    const auto found = runtime_.replicas_.find(runtime_.topic_, partition_);
-    if (!found) {
-      return committed(ErrorCode::kNotCoordinator);
-    }
-    const int64_t now = runtime_.clock_.wall_ms();
-    BatchBuilder builder({});
-    for (const auto& record : records) {
-      builder.add(now, record.key.span(),
-                  record.value ? std::optional(record.value->span()) : std::nullopt);
-    }
-    const auto info = (*found)->append(builder.build(), -1, now);
-    if (!info) {
-      return committed(told_to_client(info.error().code));
-    }
-    for (const auto& record : records) {
-      shard->replay(record, now);
-    }
-    (*found)->when_committed(
-        info->last_offset + 1,
-        [committed = std::move(committed)](ErrorCode code) { committed(told_to_client(code)); });
+    append({}, records, {.writer = AppendOrigin::Writer::kCoordinator}, std::move(committed));
+  }
+  void append_in_transaction(const InTransaction& transaction,
+                             std::vector<CoordinatorRecord> records,
+                             std::function<void(ErrorCode)> committed) override {
+    append({.producer_id = transaction.producer.id,
+            .producer_epoch = transaction.producer.epoch,
+            .transactional = true},
+           records,
+           {.writer = AppendOrigin::Writer::kCoordinator, .verification = transaction.verification},
+           std::move(committed));
   }
   int32_t epoch() const override { return leader_epoch; }
   void rearm() {
@@ -73,6 +66,35 @@ class CoordinatorRuntime::Hosted : public RecordSink {
   int32_t leader_epoch = -1;
 
  private:
+  void append(const BatchOptions& options, const std::vector<CoordinatorRecord>& records,
+              const AppendOrigin& origin, std::function<void(ErrorCode)> committed) {
+    const auto found = runtime_.replicas_.find(runtime_.topic_, partition_);
+    if (!found || (*found)->leader_epoch() != leader_epoch) {
+      return committed(ErrorCode::kNotCoordinator);
+    }
+    const int64_t now = runtime_.clock_.wall_ms();
+    BatchBuilder builder(options);
+    for (const auto& record : records) {
+      builder.add(now, record.key.span(),
+                  record.value ? std::optional(record.value->span()) : std::nullopt);
+    }
+    const auto info = (*found)->append(builder.build(), -1, now, origin);
+    if (!info) {
+      return committed(told_to_client(info.error().code));
+    }
+    RecordPlace place{info->base_offset, options.producer_id};
+    for (const auto& record : records) {
+      shard->replay(record, place, now);
+      ++place.offset;
+    }
+    // Whoever hears of it may have something to do next, or be gone.
+    (*found)->when_committed(info->last_offset + 1,
+                             [&runtime = runtime_, partition = partition_,
+                              committed = std::move(committed)](ErrorCode code) {
+                               committed(told_to_client(code));
+                               runtime.rearm(partition);
+                             });
+  }
   // What a failed append means to the client of a coordinator.
   static ErrorCode told_to_client(ErrorCode code) {
     switch (code) {
@@ -155,29 +177,43 @@ Result<> CoordinatorRuntime::load(Hosted& hosted, int32_t partition) {
   }
   hosted.leader_epoch = (*found)->leader_epoch();
   storage::Log& log = (*found)->log();
-  const int64_t now = clock_.wall_ms();
-  const auto replay = [&](const BatchView& batch) {
-    if (batch.is_control()) {
-      return true;
-    }
-    const auto plain = protocol::decompress(batch.compression(), batch.body(), INT32_MAX);
-    if (!plain) {
-      spdlog::error("{}-{}: the batch at {} cannot be read: {}", topic_, partition,
-                    batch.base_offset(), plain.error().why);
-      return true;
-    }
-    protocol::RecordIterator records(plain->span(), batch.count());
-    for (auto record = records.next(); record && *record; record = records.next()) {
-      if ((*record)->key) {
-        hosted.shard->replay(
-            {Bytes::copy_of(*(*record)->key),
-             (*record)->value ? std::optional(Bytes::copy_of(*(*record)->value)) : std::nullopt},
-            now);
-      }
-    }
+  return log.visit(log.start_offset(), [&](const BatchView& batch) {
+    replay(hosted, batch, partition);
     return true;
-  };
-  return log.visit(log.start_offset(), replay);
+  });
+}
+
+void CoordinatorRuntime::replay(Hosted& hosted, const BatchView& batch, int32_t partition) {
+  if (batch.is_control()) {
+    if (const auto marker = storage::read_end_marker(batch)) {
+      hosted.shard->end_transaction(batch.producer_id(), !marker->aborts);
+    }
+    return;
+  }
+  const auto plain = protocol::decompress(batch.compression(), batch.body(), INT32_MAX);
+  if (!plain) {
+    spdlog::error("{}-{}: the batch at {} cannot be read: {}", topic_, partition,
+                  batch.base_offset(), plain.error().why);
+    return;
+  }
+  const int64_t now = clock_.wall_ms();
+  const int64_t producer_id = batch.is_transactional() ? batch.producer_id() : -1;
+  protocol::RecordIterator records(plain->span(), batch.count());
+  for (auto record = records.next(); record && *record; record = records.next()) {
+    if ((*record)->key) {
+      hosted.shard->replay(
+          {Bytes::copy_of(*(*record)->key),
+           (*record)->value ? std::optional(Bytes::copy_of(*(*record)->value)) : std::nullopt},
+          {batch.base_offset() + (*record)->offset_delta, producer_id}, now);
+    }
+  }
+}
+
+void CoordinatorRuntime::on_marker(int32_t partition, int64_t producer_id, bool commits) {
+  if (const auto found = hosted_.find(partition); found != hosted_.end()) {
+    found->second->shard->end_transaction(producer_id, commits);
+    found->second->rearm();
+  }
 }
 
 void CoordinatorRuntime::rearm(int32_t partition) {

@@ -15,6 +15,7 @@
 #include "broker/timers.h"
 #include "protocol/base/bytes.h"
 #include "protocol/base/result.h"
+#include "protocol/records/batch.h"
 
 namespace klamm::broker {
 
@@ -24,6 +25,25 @@ struct CoordinatorRecord {
   std::optional<protocol::Bytes> value;
 };
 
+// A producer as it writes: the epoch fences its earlier lives.
+struct ProducerIdentity {
+  int64_t id = -1;
+  int16_t epoch = -1;
+  bool operator==(const ProducerIdentity&) const = default;
+};
+
+// Records that count when the producer's transaction commits.
+struct InTransaction {
+  ProducerIdentity producer;
+  std::optional<uint64_t> verification;  // storage::AppendOrigin
+};
+
+// Where a record lies: its offset, and whose transaction it is part of; -1: in none.
+struct RecordPlace {
+  int64_t offset = -1;
+  int64_t producer_id = -1;
+};
+
 // Where a shard's records go. `committed` is called with kNone once they are replicated, or with
 // what the client is to be told; until it was called with kNone nothing may be promised.
 class RecordSink {
@@ -31,6 +51,9 @@ class RecordSink {
   virtual ~RecordSink() = default;
   virtual void append(std::vector<CoordinatorRecord> records,
                       std::function<void(ErrorCode)> committed) = 0;
+  virtual void append_in_transaction(const InTransaction& transaction,
+                                     std::vector<CoordinatorRecord> records,
+                                     std::function<void(ErrorCode)> committed) = 0;
   // The leader epoch under which they are appended.
   virtual int32_t epoch() const = 0;
 };
@@ -41,7 +64,9 @@ class CoordinatorShard {
  public:
   virtual ~CoordinatorShard() = default;
   // The only way in which durable state changes; used live and on loading.
-  virtual void replay(const CoordinatorRecord& record, int64_t now_ms) = 0;
+  virtual void replay(const CoordinatorRecord& record, RecordPlace place, int64_t now_ms) = 0;
+  // The producer's transaction, if it has one open here, has come to its end.
+  virtual void end_transaction(int64_t /*producer_id*/, bool /*commits*/) {}
   // All records are replayed; sessions and timeouts start.
   virtual void loaded(int64_t now_ms) = 0;
   // Another broker takes over, or this one will load everything again: whoever waits is told.
@@ -67,6 +92,8 @@ class CoordinatorRuntime {
   void drop_lost();
   // Must be called after each event given to the shard: its deadline may have moved.
   void rearm(int32_t partition);
+  // A transaction's marker has been appended to a partition.
+  void on_marker(int32_t partition, int64_t producer_id, bool commits);
   // Loads all partitions that are led and owned here and calls `visit` for each.
   void for_each(const std::function<void(CoordinatorShard&)>& visit);
 
@@ -75,6 +102,7 @@ class CoordinatorRuntime {
   bool is_current(int32_t partition);
   void unload(int32_t partition);
   Result<> load(Hosted& hosted, int32_t partition);
+  void replay(Hosted& hosted, const protocol::BatchView& batch, int32_t partition);
 
   std::string topic_;
   Replicas& replicas_;

@@ -1,7 +1,6 @@
 // FindCoordinator (key 10), v0-6.   v1: key types.   v4: many keys at once.   v6: share groups
-// (type 2). Creates __consumer_offsets when it is first needed. Transaction and share coordinators
-// are not served yet; their keys are answered with UNSUPPORTED_VERSION, which clients report at
-// once.
+// (type 2). Creates the coordinator's topic when it is first needed. Share coordinators are not
+// served yet; their keys are answered with UNSUPPORTED_VERSION, which clients report at once.
 #include "broker/handlers/handlers.h"
 #include "broker/node.h"
 #include "protocol/generated/find_coordinator_request.h"
@@ -14,6 +13,7 @@ using namespace protocol;
 namespace {
 
 constexpr int8_t kGroup = 0;
+constexpr int8_t kTransaction = 1;
 constexpr int8_t kShare = 2;
 
 using Coordinator = FindCoordinatorResponse::Coordinator;
@@ -22,16 +22,19 @@ Coordinator failed(const std::string& key, ErrorCode code, const char* why) {
   return {.key = key, .node_id = -1, .port = -1, .error_code = code, .error_message = why};
 }
 
+const char* topic_of(int8_t type) {
+  return type == kTransaction ? kTransactionsTopic : kOffsetsTopic;
+}
+
 Coordinator find(Node& node, const std::string& listener, int8_t type, const std::string& key) {
   if (type < kGroup || type > kShare) {
     return failed(key, ErrorCode::kInvalidRequest, "Unknown coordinator type.");
   }
-  if (type != kGroup) {
-    return failed(key, ErrorCode::kUnsupportedVersion,
-                  "This broker coordinates consumer groups only.");
+  if (type == kShare) {
+    return failed(key, ErrorCode::kUnsupportedVersion, "This broker coordinates no share groups.");
   }
   const auto& image = *node.image();
-  const auto topic = image.topic(kOffsetsTopic);
+  const auto topic = image.topic(topic_of(type));
   if (topic == nullptr) {
     return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
   }
@@ -77,8 +80,8 @@ void handle(RequestContext& context, FindCoordinatorRequest&& request,
   context.broker.at_controller([listener = context.listener_name, request = std::move(request),
                                 reply = std::move(reply)](Node& node) mutable {
     std::vector<std::string> needed;
-    if (request.key_type == kGroup) {
-      needed.emplace_back(kOffsetsTopic);
+    if (request.key_type == kGroup || request.key_type == kTransaction) {
+      needed.emplace_back(topic_of(request.key_type));
     }
     node.ensure_topics(std::move(needed), [&node, listener, request = std::move(request),
                                            reply = std::move(reply)]() mutable {

@@ -19,6 +19,8 @@ namespace klamm::protocol {
   X(AllocateProducerIds) X(AssignReplicasToDirs) \
   X(AlterPartitionReassignments) X(ListPartitionReassignments) X(ElectLeaders) \
   X(AlterConfigs) X(IncrementalAlterConfigs) X(ListConfigResources) \
+  X(AddPartitionsToTxn) X(AddOffsetsToTxn) X(EndTxn) X(WriteTxnMarkers) X(TxnOffsetCommit) \
+  X(DescribeProducers) X(DescribeTransactions) X(ListTransactions) \
   X(UpdateFeatures) X(UnregisterBroker) X(AddRaftVoter) X(RemoveRaftVoter) X(UpdateRaftVoter)
 // clang-format on
 #define X(name)         \

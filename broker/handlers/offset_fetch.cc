@@ -1,6 +1,7 @@
 // OffsetFetch (key 9), v1-10.   v2: null topics mean all.   v6: flexible.   v7: requireStable. v8:
-// several groups. v9: member epochs.   v10: topic ids.   Answers at once; never parked. There are
-// no open transactions, so every offset is stable.
+// several groups. v9: member epochs.   v10: topic ids.   Answers at once; never parked. Who wants
+// stable offsets is told UNSTABLE_OFFSET_COMMIT where a transaction is about to change one
+// (KIP-447).
 #include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/offset_fetch_request.h"
@@ -25,24 +26,42 @@ PartitionAnswer none(int32_t partition, ErrorCode error = ErrorCode::kNone) {
           .error_code = error};
 }
 
-PartitionAnswer look_up(const OffsetStore::GroupOffsets* offsets, const std::string& topic,
-                        int32_t partition) {
-  if (offsets == nullptr) {
-    return none(partition);
-  }
-  const auto found = offsets->find({topic, partition});
-  if (found == offsets->end()) {
-    return none(partition);
-  }
-  return {.partition_index = partition,
-          .committed_offset = found->second.offset,
-          .committed_leader_epoch = found->second.leader_epoch,
-          .metadata = found->second.metadata};
-}
+// The offsets of one group, as one request wants them.
+class Offsets {
+ public:
+  Offsets(const OffsetStore& store, const std::string& group_id, bool stable)
+      : store_(store), group_id_(group_id), stable_(stable) {}
 
-void add_all(Broker& broker, int16_t version, const OffsetStore::GroupOffsets& offsets,
-             Group& group) {
-  for (const auto& [place, offset] : offsets) {
+  const OffsetStore::GroupOffsets* all() const { return store_.group(group_id_); }
+  PartitionAnswer of(const std::string& topic, int32_t partition) const {
+    if (stable_ && store_.has_pending(group_id_, {topic, partition})) {
+      return none(partition, ErrorCode::kUnstableOffsetCommit);
+    }
+    const auto* const offsets = all();
+    if (offsets == nullptr) {
+      return none(partition);
+    }
+    const auto found = offsets->find({topic, partition});
+    if (found == offsets->end()) {
+      return none(partition);
+    }
+    return {.partition_index = partition,
+            .committed_offset = found->second.offset,
+            .committed_leader_epoch = found->second.leader_epoch,
+            .metadata = found->second.metadata};
+  }
+
+ private:
+  const OffsetStore& store_;
+  const std::string& group_id_;
+  bool stable_;
+};
+
+void add_all(Broker& broker, int16_t version, const Offsets& offsets, Group& group) {
+  if (offsets.all() == nullptr) {
+    return;
+  }
+  for (const auto& [place, offset] : *offsets.all()) {
     const auto topic = broker.image()->topic(place.first);
     if (version >= kVersionWithTopicIds && topic == nullptr) {
       continue;  // a topic that is gone has no id to be named by
@@ -51,12 +70,12 @@ void add_all(Broker& broker, int16_t version, const OffsetStore::GroupOffsets& o
       group.topics.push_back(
           {.name = place.first, .topic_id = topic == nullptr ? Uuid{} : topic->id});
     }
-    group.topics.back().partitions.push_back(look_up(&offsets, place.first, place.second));
+    group.topics.back().partitions.push_back(offsets.of(place.first, place.second));
   }
 }
 
-void add_asked(Broker& broker, bool by_id, const AskedGroup& asked,
-               const OffsetStore::GroupOffsets* offsets, Group& group) {
+void add_asked(Broker& broker, bool by_id, const AskedGroup& asked, const Offsets& offsets,
+               Group& group) {
   for (const auto& topic : *asked.topics) {
     auto& out = group.topics.emplace_back();
     out.name = topic.name;
@@ -66,13 +85,13 @@ void add_asked(Broker& broker, bool by_id, const AskedGroup& asked,
       if (by_id && image == nullptr) {
         out.partitions.push_back(none(partition, ErrorCode::kUnknownTopicId));
       } else {
-        out.partitions.push_back(look_up(offsets, by_id ? image->name : topic.name, partition));
+        out.partitions.push_back(offsets.of(by_id ? image->name : topic.name, partition));
       }
     }
   }
 }
 
-Group fetch(Broker& broker, int16_t version, const AskedGroup& asked) {
+Group fetch(Broker& broker, int16_t version, bool stable, const AskedGroup& asked) {
   Group group;
   group.group_id = asked.group_id;
   broker.with_own_group(asked.group_id, [&](Result<GroupShard*> shard) {
@@ -80,11 +99,11 @@ Group fetch(Broker& broker, int16_t version, const AskedGroup& asked) {
       group.error_code = shard.error().code;
       return;
     }
-    const auto* offsets = (*shard)->offsets().group(asked.group_id);
+    const Offsets offsets((*shard)->offsets(), asked.group_id, stable);
     if (asked.topics) {
       add_asked(broker, version >= kVersionWithTopicIds, asked, offsets, group);
-    } else if (offsets != nullptr) {
-      add_all(broker, version, *offsets, group);
+    } else {
+      add_all(broker, version, offsets, group);
     }
   });
   return group;
@@ -151,8 +170,9 @@ void handle(RequestContext& context, OffsetFetchRequest&& request,
       [&broker = context.broker](const AskedGroup& asked) {
         return broker.group_owner(asked.group_id);
       },
-      [version = context.version](Broker& broker, const AskedGroup& asked) {
-        return fetch(broker, version, asked);
+      [version = context.version, stable = request.require_stable](Broker& broker,
+                                                                   const AskedGroup& asked) {
+        return fetch(broker, version, stable, asked);
       },
       [request = std::move(request), reply = std::move(reply)](std::vector<Group> answers) mutable {
         OffsetFetchResponse response;

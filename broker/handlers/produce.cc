@@ -14,6 +14,7 @@ namespace klamm::broker {
 
 using namespace protocol;
 using replication::Partition;
+using storage::AppendOrigin;
 
 namespace {
 
@@ -21,6 +22,8 @@ using PartitionResult = ProduceResponse::PartitionProduceResponse;
 using Slot = AnswerSlot<PartitionResult>;
 
 constexpr int16_t kVersionWithZstd = 7;
+constexpr int16_t kVersionWithAbortable = 11;
+constexpr int16_t kVersionThatAdds = 12;
 constexpr int16_t kVersionWithTopicIds = 13;
 constexpr const char* kAdminClientId = "__admin_client";
 
@@ -64,33 +67,82 @@ struct Question {
 // Appends the batches of one request, on the shards of their partitions.
 class Producing {
  public:
-  Producing(RequestContext& context, int16_t acks, int32_t timeout_ms)
+  Producing(RequestContext& context, const ProduceRequest& request)
       : version_(context.version),
-        acks_(acks),
-        timeout_ms_(timeout_ms),
-        is_admin_(context.client_id == kAdminClientId) {}
+        acks_(request.acks),
+        timeout_ms_(request.timeout_ms),
+        is_admin_(context.client_id == kAdminClientId),
+        transactional_id_(request.transactional_id) {}
 
-  void operator()(Broker& broker, const Question& question, Slot slot) const {
-    const int32_t index = question.partition;
+  void operator()(Broker& broker, Question& question, Slot slot) const {
     if (question.records.empty()) {
-      return slot.put(failed(index, ErrorCode::kInvalidRecord,
+      return slot.put(failed(question.partition, ErrorCode::kInvalidRecord,
                              "Produce requests must have exactly one record batch per partition"));
     }
-    const auto partition = version_ >= kVersionWithTopicIds
-                               ? broker.replicas().find(question.topic_id, question.partition)
-                               : broker.replicas().find(question.topic, question.partition);
+    const auto partition = find(broker, question);
     if (!partition) {
-      return slot.put(failed(index, partition.error().code, partition.error().why));
+      return slot.put(failed(question.partition, partition.error().code, partition.error().why));
     }
-    int64_t end = 0;
-    PartitionResult result = append(broker, **partition, question, end);
-    if (result.error_code != ErrorCode::kNone || acks_ == 0) {
-      return slot.put(std::move(result));
+    const auto batch = BatchView::parse(question.records.span());
+    if (batch && batch->is_transactional() && batch->has_producer_id()) {
+      return write_in_transaction(broker, **partition, *batch, question, std::move(slot));
     }
-    wait(broker, **partition, end, std::move(result), std::move(slot));
+    write(broker, **partition, question, {}, std::move(slot));
   }
 
  private:
+  Result<Partition*> find(Broker& broker, const Question& question) const {
+    return version_ >= kVersionWithTopicIds
+               ? broker.replicas().find(question.topic_id, question.partition)
+               : broker.replicas().find(question.topic, question.partition);
+  }
+  void write(Broker& broker, Partition& partition, const Question& question,
+             const AppendOrigin& origin, Slot slot) const {
+    int64_t end = 0;
+    PartitionResult result = append(broker, partition, question, origin, end);
+    if (result.error_code != ErrorCode::kNone || acks_ == 0) {
+      return slot.put(std::move(result));
+    }
+    wait(broker, partition, end, std::move(result), std::move(slot));
+  }
+  // Asks the transaction's coordinator first, unless it has let the producer in already.
+  void write_in_transaction(Broker& broker, Partition& partition, const BatchView& batch,
+                            Question& question, Slot slot) const {
+    const bool adds = version_ >= kVersionThatAdds;
+    AppendOrigin origin{.transaction_version = static_cast<int16_t>(adds ? 2 : 0)};
+    if (!transactional_id_ ||
+        (!adds && !broker.config().flag("transaction.partition.verification.enable"))) {
+      origin.verification = transactional_id_ ? std::nullopt : std::optional<uint64_t>(0);
+      return write(broker, partition, question, origin, std::move(slot));
+    }
+    const TransactionToVerify transaction{
+        *transactional_id_, {batch.producer_id(), batch.producer_epoch()}, adds};
+    const TransactionPlace place{partition.id().topic, partition.id().partition};
+    origin.verification =
+        partition.log().begin_verification(batch.producer_id(), batch.producer_epoch(),
+                                           batch.base_sequence(), broker.clock().wall_ms());
+    if (origin.verification == 0 && !broker.verifier().is_waiting(transaction, place)) {
+      return write(broker, partition, question, origin, std::move(slot));
+    }
+    broker.verifier().ask(transaction, place,
+                          [self = *this, &broker, origin, question = std::move(question),
+                           slot = std::move(slot)](ErrorCode code) mutable {
+                            self.write_verified(broker, code, question, origin, std::move(slot));
+                          });
+  }
+  void write_verified(Broker& broker, ErrorCode verdict, const Question& question,
+                      const AppendOrigin& origin, Slot slot) const {
+    if (verdict != ErrorCode::kNone) {
+      return slot.put(
+          failed(question.partition,
+                 told_to_producer(verdict, version_ >= kVersionWithAbortable,
+                                  version_ >= kVersionThatAdds, ErrorCode::kNotEnoughReplicas),
+                 "The partition is not in the transaction: " + std::string(name_of(verdict))));
+    }
+    const auto partition = find(broker, question);
+    partition ? write(broker, **partition, question, origin, std::move(slot))
+              : slot.put(failed(question.partition, partition.error().code, partition.error().why));
+  }
   // Answers once the records are as safe as the producer wants them, or its patience is over.
   void wait(Broker& broker, Partition& partition, int64_t end, PartitionResult result,
             Slot slot) const {
@@ -104,7 +156,7 @@ class Producing {
   }
   // `end`: what must be committed before the answer may leave.
   PartitionResult append(Broker& broker, Partition& partition, const Question& question,
-                         int64_t& end) const {
+                         const AppendOrigin& origin, int64_t& end) const {
     const int64_t now = broker.clock().wall_ms();
     const int32_t index = question.partition;
     const Bytes& records = question.records;
@@ -125,16 +177,12 @@ class Producing {
         return failed(index, ErrorCode::kUnsupportedCompressionType,
                       "Produce requests before version 7 cannot use zstd compression");
       }
-      if (view->is_transactional() && view->has_producer_id()) {
-        return failed(index, ErrorCode::kInvalidTxnState,
-                      "The partition is in no transaction of this producer");
-      }
     }
     auto batch = validate_produced(records, rules_for(config, now));
     if (!batch) {
       return refused(index, std::move(batch.error()));
     }
-    const auto info = partition.append(std::move(*batch), acks_, now);
+    const auto info = partition.append(std::move(*batch), acks_, now, origin);
     if (!info) {
       if (info.error().code == ErrorCode::kKafkaStorageError) {
         broker.warn_of_storage(info.error());
@@ -154,6 +202,7 @@ class Producing {
   int16_t acks_;
   int32_t timeout_ms_;
   bool is_admin_;
+  std::optional<std::string> transactional_id_;
 };
 
 ProduceResponse refuse_all(const ProduceRequest& request, ErrorCode code) {
@@ -183,11 +232,29 @@ void answer(int16_t acks, ProduceResponse response, std::vector<PartitionResult>
   failed_once ? reply.abandon() : reply.send_nothing();
 }
 
+// Of whose transactions the batches are part.
+std::set<int64_t> transactional_producers(const ProduceRequest& request) {
+  std::set<int64_t> producers;
+  for (const auto& topic : request.topic_data) {
+    for (const auto& data : topic.partition_data) {
+      const Bytes records = data.records ? data.records->bytes() : Bytes();
+      const auto batch = BatchView::parse(records.span());
+      if (batch && batch->is_transactional() && batch->has_producer_id()) {
+        producers.insert(batch->producer_id());
+      }
+    }
+  }
+  return producers;
+}
+
 }  // namespace
 
 void handle(RequestContext& context, ProduceRequest&& request, Reply<ProduceResponse> reply) {
   if (request.acks < -1 || request.acks > 1) {
     return reply.send(refuse_all(request, ErrorCode::kInvalidRequiredAcks));
+  }
+  if (request.transactional_id && transactional_producers(request).size() > 1) {
+    return reply.send(refuse_all(request, ErrorCode::kInvalidProducerIdMapping));
   }
   ProduceResponse response;
   std::vector<Question> questions;
@@ -207,7 +274,7 @@ void handle(RequestContext& context, ProduceRequest&& request, Reply<ProduceResp
         return version >= kVersionWithTopicIds ? broker.owner(question.topic_id, question.partition)
                                                : broker.owner(question.topic, question.partition);
       },
-      Producing(context, request.acks, request.timeout_ms),
+      Producing(context, request),
       [acks = request.acks, response = std::move(response),
        reply = std::move(reply)](std::vector<PartitionResult> results) mutable {
         answer(acks, std::move(response), std::move(results), std::move(reply));

@@ -77,7 +77,8 @@ size_t Partition::min_isr() const {
                   std::max<size_t>(replicas_.size(), 1));
 }
 
-Result<storage::AppendInfo> Partition::append(protocol::Bytes batch, int16_t acks, int64_t now_ms) {
+Result<storage::AppendInfo> Partition::append(protocol::Bytes batch, int16_t acks, int64_t now_ms,
+                                              const storage::AppendOrigin& origin) {
   if (!is_leader_) {
     return fail(ErrorCode::kNotLeaderOrFollower, "this broker does not lead the partition");
   }
@@ -88,7 +89,7 @@ Result<storage::AppendInfo> Partition::append(protocol::Bytes batch, int16_t ack
             std::to_string(log_->config().min_insync_replicas) + " for partition " +
             id_.directory());
   }
-  TRY(const auto info, log_->append_as_leader(std::move(batch), leader_epoch_, now_ms));
+  TRY(const auto info, log_->append_as_leader(std::move(batch), leader_epoch_, now_ms, origin));
   if (!info.duplicate) {
     flush_demanded_to_ = log_->flush_is_demanded() ? log_->end_offset() : flush_demanded_to_;
     flush_if_due(now_ms);

@@ -94,7 +94,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // Leader. Appends a validated batch. NOT_ENOUGH_REPLICAS when `acks` is -1 and the ISR is too
   // small.
-  Result<storage::AppendInfo> append(protocol::Bytes batch, int16_t acks, int64_t now_ms);
+  Result<storage::AppendInfo> append(protocol::Bytes batch, int16_t acks, int64_t now_ms,
+                                     const storage::AppendOrigin& origin = {});
   // Calls back with kNone once everything below `end` is committed (acks=-1) or as safe here as the
   // topic wants it (acks=1), at once if it is. Other codes: NOT_LEADER_OR_FOLLOWER,
   // KAFKA_STORAGE_ERROR.

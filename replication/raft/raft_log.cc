@@ -176,7 +176,8 @@ std::vector<std::pair<Bytes, Bytes>> RaftLog::voter_records(int64_t offset) cons
 
 Result<int64_t> RaftLog::append(Bytes batch, int32_t epoch) {
   const int64_t now = clock_.wall_ms();
-  TRY(const auto info, log_->append_as_leader(batch, epoch, now, false));
+  TRY(const auto info,
+      log_->append_as_leader(batch, epoch, now, {storage::AppendOrigin::Writer::kQuorum}));
   if (auto flushed = log_->flush(now); !flushed) {
     (void)log_->truncate_to(info.base_offset);
     return std::unexpected(flushed.error());

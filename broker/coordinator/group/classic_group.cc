@@ -367,10 +367,12 @@ ErrorCode ClassicGroup::leave(const std::string& member_id,
 
 ErrorCode ClassicGroup::check_commit(const std::string& member_id,
                                      const std::optional<std::string>& instance_id,
-                                     int32_t generation, int64_t now_ms) {
-  const bool from_outside = generation < 0 && member_id.empty() && !instance_id;
-  if (from_outside) {
-    return state_ == GroupState::kEmpty ? ErrorCode::kNone : ErrorCode::kUnknownMemberId;
+                                     int32_t generation, bool in_transaction, int64_t now_ms) {
+  if (generation < 0 && state_ == GroupState::kEmpty) {
+    return ErrorCode::kNone;  // from outside, or for a group that nobody is in
+  }
+  if (generation < 0 && member_id.empty() && !instance_id) {
+    return in_transaction ? ErrorCode::kNone : ErrorCode::kUnknownMemberId;
   }
   ClassicMember* member = nullptr;
   if (const ErrorCode error = find_member(member_id, instance_id, member);
@@ -379,6 +381,9 @@ ErrorCode ClassicGroup::check_commit(const std::string& member_id,
   }
   if (generation != generation_) {
     return ErrorCode::kIllegalGeneration;
+  }
+  if (in_transaction) {
+    return ErrorCode::kNone;
   }
   if (state_ == GroupState::kCompletingRebalance) {
     return ErrorCode::kRebalanceInProgress;

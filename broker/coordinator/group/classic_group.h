@@ -99,10 +99,11 @@ class ClassicGroup {
   ErrorCode heartbeat(const protocol::HeartbeatRequest& request, int64_t now_ms);
   ErrorCode leave(const std::string& member_id, const std::optional<std::string>& instance_id,
                   int64_t now_ms);
-  // May this member commit offsets at this generation? Counts as a sign of life.
+  // May this member commit offsets at this generation? Counts as a sign of life, but not in a
+  // transaction, where older clients do not say who they are.
   ErrorCode check_commit(const std::string& member_id,
                          const std::optional<std::string>& instance_id, int32_t generation,
-                         int64_t now_ms);
+                         bool in_transaction, int64_t now_ms);
   // Another broker coordinates the group from now on: those who wait are told NOT_COORDINATOR.
   void unload();
 

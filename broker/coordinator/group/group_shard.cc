@@ -80,23 +80,27 @@ ErrorCode GroupShard::leave(const std::string& group_id, const std::string& memb
   return result;
 }
 
-void GroupShard::commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond) {
+ErrorCode GroupShard::check_commit(const CommitRequest& request, bool in_transaction,
+                                   int64_t now_ms) {
   ClassicGroup* group = find(request.group_id);
-  if (group == nullptr) {
-    // Whoever keeps offsets here without being a member needs no group; a member of one that is
-    // gone has lost it.
-    if (request.generation >= 0) {
-      const bool has_offsets = offsets_.group(request.group_id) != nullptr;
-      return respond(has_offsets ? ErrorCode::kUnknownMemberId : ErrorCode::kIllegalGeneration);
-    }
-  } else {
-    const ErrorCode error =
-        group->check_commit(request.member_id, request.instance_id, request.generation, now_ms);
+  if (group != nullptr) {
+    const ErrorCode error = group->check_commit(request.member_id, request.instance_id,
+                                                request.generation, in_transaction, now_ms);
     reschedule(*group);
-    if (error != ErrorCode::kNone) {
-      return respond(error);
-    }
+    return error;
   }
+  // Whoever keeps offsets here without being a member needs no group; a member of one that is gone
+  // has lost it.
+  if (request.generation < 0) {
+    return ErrorCode::kNone;
+  }
+  return offsets_.knows(request.group_id) ? ErrorCode::kUnknownMemberId
+                                          : ErrorCode::kIllegalGeneration;
+}
+
+namespace {
+
+std::vector<CoordinatorRecord> records_of(const CommitRequest& request) {
   std::vector<CoordinatorRecord> records;
   for (const auto& offset : request.offsets) {
     OffsetCommitKey key;
@@ -105,16 +109,35 @@ void GroupShard::commit(const CommitRequest& request, int64_t now_ms, Respond<Er
     key.partition = offset.partition;
     records.push_back(offset_record(key, offset.value));
   }
-  if (records.empty()) {
-    return respond(ErrorCode::kNone);
+  return records;
+}
+
+}  // namespace
+
+void GroupShard::commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond) {
+  const ErrorCode error = check_commit(request, false, now_ms);
+  if (error != ErrorCode::kNone || request.offsets.empty()) {
+    return respond(error);
   }
   auto shared = std::make_shared<Respond<ErrorCode>>(std::move(respond));
-  sink_.append(std::move(records), [shared](ErrorCode error) { (*shared)(error); });
+  sink_.append(records_of(request), [shared](ErrorCode code) { (*shared)(code); });
+}
+
+void GroupShard::commit_in_transaction(const CommitRequest& request,
+                                       const InTransaction& transaction, int64_t now_ms,
+                                       Respond<ErrorCode> respond) {
+  const ErrorCode error = check_commit(request, true, now_ms);
+  if (error != ErrorCode::kNone || request.offsets.empty()) {
+    return respond(error);
+  }
+  auto shared = std::make_shared<Respond<ErrorCode>>(std::move(respond));
+  sink_.append_in_transaction(transaction, records_of(request),
+                              [shared](ErrorCode code) { (*shared)(code); });
 }
 
 void GroupShard::remove_group(const std::string& group_id, Respond<ErrorCode> respond) {
   ClassicGroup* group = find(group_id);
-  if (group == nullptr && offsets_.group(group_id) == nullptr) {
+  if (group == nullptr && !offsets_.knows(group_id)) {
     return respond(ErrorCode::kGroupIdNotFound);
   }
   if (group != nullptr && group->state() != GroupState::kEmpty) {
@@ -132,7 +155,7 @@ std::optional<DescribeGroupsResponse::DescribedGroup> GroupShard::describe(
   DescribeGroupsResponse::DescribedGroup out;
   out.group_id = group_id;
   if (found == groups_.end()) {
-    if (offsets_.group(group_id) == nullptr) {
+    if (!offsets_.knows(group_id)) {
       return std::nullopt;
     }
     out.group_state = name_of(GroupState::kEmpty);
@@ -162,7 +185,7 @@ void GroupShard::list(std::vector<ListGroupsResponse::ListedGroup>& into) const 
                     .group_state = std::string(name_of(group->state())),
                     .group_type = "Classic"});
   }
-  for (const auto& [id, offsets] : offsets_.groups()) {
+  for (const auto& id : offsets_.group_ids()) {
     if (!groups_.contains(id)) {
       into.push_back({.group_id = id,
                       .protocol_type = "",
@@ -174,14 +197,9 @@ void GroupShard::list(std::vector<ListGroupsResponse::ListedGroup>& into) const 
 
 void GroupShard::expire(int64_t now_ms) {
   std::vector<CoordinatorRecord> records;
-  std::vector<std::string> ids;
-  for (const auto& [id, offsets] : offsets_.groups()) {
-    ids.push_back(id);
-  }
+  std::set<std::string> ids = offsets_.group_ids();
   for (const auto& [id, group] : groups_) {
-    if (offsets_.group(id) == nullptr) {
-      ids.push_back(id);
-    }
+    ids.insert(id);
   }
   for (const auto& id : ids) {
     const ClassicGroup* group = find(id);
@@ -191,7 +209,8 @@ void GroupShard::expire(int64_t now_ms) {
     const auto* offsets = offsets_.group(id);
     auto expired = offsets_.expired(id, group == nullptr ? -1 : group->state_since_ms(),
                                     config_.offsets_retention_ms, now_ms);
-    const bool nothing_left = expired.size() == (offsets == nullptr ? 0 : offsets->size());
+    const bool nothing_left =
+        expired.size() == (offsets == nullptr ? 0 : offsets->size()) && !offsets_.has_pending(id);
     std::move(expired.begin(), expired.end(), std::back_inserter(records));
     if (group != nullptr && nothing_left && !group->next_deadline()) {
       records.push_back(group_tombstone(id));
@@ -202,10 +221,10 @@ void GroupShard::expire(int64_t now_ms) {
   }
 }
 
-void GroupShard::replay(const CoordinatorRecord& record, int64_t) {
+void GroupShard::replay(const CoordinatorRecord& record, RecordPlace place, int64_t) {
   const ParsedRecord parsed = parse_group_record(record);
   if (const auto* offset = std::get_if<ParsedOffset>(&parsed)) {
-    offsets_.replay(*offset);
+    offsets_.replay(*offset, place);
   } else if (const auto* group = std::get_if<ParsedGroup>(&parsed)) {
     if (group->value) {
       find_or_create(group->group_id).apply(*group->value);

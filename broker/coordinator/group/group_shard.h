@@ -51,6 +51,9 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
                   const std::optional<std::string>& instance_id, int64_t now_ms);
   // kNone once the offsets are committed, else the error for all of them.
   void commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond);
+  // The same for offsets that count when the producer's transaction commits.
+  void commit_in_transaction(const CommitRequest& request, const InTransaction& transaction,
+                             int64_t now_ms, Respond<ErrorCode> respond);
   const OffsetStore& offsets() const { return offsets_; }
   // GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
   void remove_group(const std::string& group_id, Respond<ErrorCode> respond);
@@ -61,7 +64,10 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
   // Tombstones what has expired.
   void expire(int64_t now_ms);
 
-  void replay(const CoordinatorRecord& record, int64_t now_ms) override;
+  void end_transaction(int64_t producer_id, bool commits) override {
+    offsets_.end_transaction(producer_id, commits);
+  }
+  void replay(const CoordinatorRecord& record, RecordPlace place, int64_t now_ms) override;
   void loaded(int64_t now_ms) override;
   void unloaded() override;
   void tick(int64_t now_ms) override;
@@ -72,6 +78,7 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
 
  private:
   ClassicGroup* find(const std::string& group_id);
+  ErrorCode check_commit(const CommitRequest& request, bool in_transaction, int64_t now_ms);
   ClassicGroup& find_or_create(const std::string& group_id);
   void reschedule(const ClassicGroup& group);
   void unschedule(const std::string& group_id);

@@ -287,7 +287,7 @@ TEST_CASE("a shard fed only with the records knows the same") {
   GroupShard other(other_sink, f.config, [] { return std::string("x"); });
   other_sink.shard = &other;
   for (const auto& record : f.sink.log) {
-    other.replay(record, 0);
+    other.replay(record, {}, 0);
   }
   other.loaded(f.now);
   const auto mine = f.shard->describe("g");

@@ -15,20 +15,78 @@ protocol::OffsetCommitKey key_of(const std::string& group_id, const OffsetStore:
 
 }  // namespace
 
-void OffsetStore::replay(const ParsedOffset& record) {
+void OffsetStore::replay(const ParsedOffset& record, RecordPlace at) {
   const Place place{record.key.topic, record.key.partition};
+  const std::string& group_id = record.key.group;
   if (!record.value) {
-    if (const auto group = groups_.find(record.key.group); group != groups_.end()) {
+    if (const auto group = groups_.find(group_id); group != groups_.end()) {
       group->second.erase(place);
       if (group->second.empty()) {
         groups_.erase(group);
       }
     }
+    return remove_pending(group_id, place);
+  }
+  CommittedOffset offset{.offset = record.value->offset,
+                         .leader_epoch = record.value->leader_epoch,
+                         .metadata = record.value->metadata,
+                         .commit_ms = record.value->commit_timestamp,
+                         .expire_ms = record.value->expire_timestamp,
+                         .topic_id = record.value->topic_id,
+                         .record_offset = at.offset};
+  if (at.producer_id < 0) {
+    groups_[group_id][place] = std::move(offset);
     return;
   }
-  groups_[record.key.group][place] = {
-      record.value->offset,           record.value->leader_epoch,     record.value->metadata,
-      record.value->commit_timestamp, record.value->expire_timestamp, record.value->topic_id};
+  pending_[at.producer_id][group_id][place] = std::move(offset);
+  pending_of_[group_id][place].insert(at.producer_id);
+}
+
+void OffsetStore::forget_pending(const std::string& group_id, const Place& place,
+                                 int64_t producer_id) {
+  const auto group = pending_of_.find(group_id);
+  const auto producers = group->second.find(place);
+  producers->second.erase(producer_id);
+  if (producers->second.empty()) {
+    group->second.erase(producers);
+  }
+  if (group->second.empty()) {
+    pending_of_.erase(group);
+  }
+}
+
+void OffsetStore::remove_pending(const std::string& group_id, const Place& place) {
+  if (!has_pending(group_id, place)) {
+    return;
+  }
+  for (const int64_t producer_id : std::set(pending_of_.at(group_id).at(place))) {
+    pending_.at(producer_id).at(group_id).erase(place);
+    forget_pending(group_id, place, producer_id);
+  }
+}
+
+void OffsetStore::end_transaction(int64_t producer_id, bool commits) {
+  auto ended = pending_.extract(producer_id);
+  if (ended.empty()) {
+    return;
+  }
+  for (auto& [group_id, offsets] : ended.mapped()) {
+    for (auto& [place, offset] : offsets) {
+      forget_pending(group_id, place, producer_id);
+      if (!commits) {
+        continue;
+      }
+      CommittedOffset& known = groups_[group_id][place];
+      if (offset.record_offset > known.record_offset) {
+        known = std::move(offset);
+      }
+    }
+  }
+}
+
+bool OffsetStore::has_pending(const std::string& group_id, const Place& place) const {
+  const auto group = pending_of_.find(group_id);
+  return group != pending_of_.end() && group->second.contains(place);
 }
 
 const OffsetStore::GroupOffsets* OffsetStore::group(const std::string& group_id) const {
@@ -37,13 +95,33 @@ const OffsetStore::GroupOffsets* OffsetStore::group(const std::string& group_id)
 }
 
 std::vector<CoordinatorRecord> OffsetStore::tombstones(const std::string& group_id) const {
-  std::vector<CoordinatorRecord> records;
+  std::set<Place> places;
   if (const GroupOffsets* offsets = group(group_id)) {
     for (const auto& [place, offset] : *offsets) {
-      records.push_back(offset_tombstone(key_of(group_id, place)));
+      places.insert(place);
     }
   }
+  if (const auto pending = pending_of_.find(group_id); pending != pending_of_.end()) {
+    for (const auto& [place, producers] : pending->second) {
+      places.insert(place);
+    }
+  }
+  std::vector<CoordinatorRecord> records;
+  for (const Place& place : places) {
+    records.push_back(offset_tombstone(key_of(group_id, place)));
+  }
   return records;
+}
+
+std::set<std::string> OffsetStore::group_ids() const {
+  std::set<std::string> ids;
+  for (const auto& [id, offsets] : groups_) {
+    ids.insert(id);
+  }
+  for (const auto& [id, pending] : pending_of_) {
+    ids.insert(id);
+  }
+  return ids;
 }
 
 std::vector<CoordinatorRecord> OffsetStore::expired(const std::string& group_id,
@@ -55,7 +133,7 @@ std::vector<CoordinatorRecord> OffsetStore::expired(const std::string& group_id,
       const int64_t end = offset.expire_ms >= 0
                               ? offset.expire_ms
                               : std::max(offset.commit_ms, idle_since_ms) + retention_ms;
-      if (end <= now_ms) {
+      if (end <= now_ms && !has_pending(group_id, place)) {
         records.push_back(offset_tombstone(key_of(group_id, place)));
       }
     }

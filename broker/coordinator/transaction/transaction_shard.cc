@@ -336,9 +336,11 @@ void TransactionShard::prepare_end(const std::string& id, bool commits, int16_t 
 
 void TransactionShard::on_prepared(const std::string& id) {
   const Transaction& transaction = transactions_.at(id);
-  output_.write_markers({transaction.producer_id, transaction.epoch,
-                         transaction.state == TransactionState::kPrepareCommit, sink_.epoch(),
-                         transaction.client_version, transaction.partitions},
+  output_.write_markers({{transaction.producer_id, transaction.epoch},
+                         transaction.state == TransactionState::kPrepareCommit,
+                         sink_.epoch(),
+                         transaction.client_version,
+                         transaction.partitions},
                         [this, weak = std::weak_ptr(alive_), id] {
                           if (!weak.expired()) {
                             complete(id);
@@ -392,7 +394,7 @@ DescribeTransactionsResponse::TransactionState TransactionShard::describe(
   return out;
 }
 
-void TransactionShard::replay(const CoordinatorRecord& record, int64_t now_ms) {
+void TransactionShard::replay(const CoordinatorRecord& record, RecordPlace, int64_t now_ms) {
   now_ms_ = now_ms;
   auto parsed = parse_transaction_record(record);
   if (!parsed) {

@@ -32,8 +32,7 @@ struct TransactionConfig {
 
 // What the leaders of a transaction's partitions are to write.
 struct TransactionEnd {
-  int64_t producer_id = -1;
-  int16_t epoch = -1;
+  ProducerIdentity producer;
   bool commits = false;
   int32_t coordinator_epoch = -1;
   int16_t version = 0;
@@ -50,12 +49,6 @@ class TransactionOutput {
   virtual void write_markers(TransactionEnd end, std::function<void()> done) = 0;
   // The cluster's transaction.version.
   virtual int16_t version() const = 0;
-};
-
-struct ProducerIdentity {
-  int64_t id = -1;
-  int16_t epoch = -1;
-  bool operator==(const ProducerIdentity&) const = default;
 };
 
 class TransactionShard : public CoordinatorShard {
@@ -93,7 +86,7 @@ class TransactionShard : public CoordinatorShard {
   protocol::DescribeTransactionsResponse::TransactionState describe(const std::string& id) const;
   const std::map<std::string, Transaction>& transactions() const { return transactions_; }
 
-  void replay(const CoordinatorRecord& record, int64_t now_ms) override;
+  void replay(const CoordinatorRecord& record, RecordPlace place, int64_t now_ms) override;
   void loaded(int64_t now_ms) override;
   void unloaded() override { alive_.reset(); }
   void tick(int64_t now_ms) override;

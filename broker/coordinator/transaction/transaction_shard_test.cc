@@ -38,7 +38,7 @@ struct Fixture {
     shard = std::make_unique<TransactionShard>(sink, config, output);
     sink.shard = shard.get();
     for (const auto& record : sink.log) {
-      shard->replay(record, sink.now);
+      shard->replay(record, {}, sink.now);
     }
     shard->loaded(sink.now);
   }
@@ -84,7 +84,7 @@ struct Fixture {
     FakeOutput nobody;
     TransactionShard twin(nowhere, config, nobody);
     for (const auto& record : sink.log) {
-      twin.replay(record, sink.now);
+      twin.replay(record, {}, sink.now);
     }
     REQUIRE(twin.transactions().size() == shard->transactions().size());
     for (const auto& [id, known] : shard->transactions()) {
@@ -112,7 +112,7 @@ TEST_CASE_METHOD(Fixture, "a transaction has an epoch of its own and ends when a
   REQUIRE(output.ends.size() == 1);
   const TransactionEnd& markers = output.ends[0].first;
   CHECK(markers.commits);
-  CHECK(markers.epoch == 1);
+  CHECK(markers.producer.epoch == 1);
   CHECK(markers.coordinator_epoch == 7);
   CHECK(markers.partitions == places);
   CHECK(state().state == TransactionState::kPrepareCommit);
@@ -136,7 +136,7 @@ TEST_CASE_METHOD(Fixture, "under the older protocol the epoch stays") {
   const auto ended = end(producer, false, 0);
   CHECK(ended.error == ErrorCode::kNone);
   CHECK(ended.producer == ProducerIdentity{});
-  CHECK(output.ends.at(0).first.epoch == producer.epoch);
+  CHECK(output.ends.at(0).first.producer.epoch == producer.epoch);
   CHECK_FALSE(output.ends.at(0).first.commits);
   finish_markers();
   CHECK(state().state == TransactionState::kCompleteAbort);
@@ -241,8 +241,8 @@ TEST_CASE_METHOD(Fixture, "a producer id without epochs left is followed by a ne
   REQUIRE(add({5, INT16_MAX - 1}) == ErrorCode::kNone);
   const auto ended = end({5, INT16_MAX - 1}, true);
   CHECK(ended.producer == ProducerIdentity{1000, 0});
-  CHECK(output.ends.at(0).first.producer_id == 5);
-  CHECK(output.ends.at(0).first.epoch == INT16_MAX);
+  CHECK(output.ends.at(0).first.producer.id == 5);
+  CHECK(output.ends.at(0).first.producer.epoch == INT16_MAX);
   finish_markers();
   CHECK(state().producer_id == 1000);
   CHECK(end({5, INT16_MAX - 1}, true).producer == ProducerIdentity{1000, 0});
@@ -315,7 +315,7 @@ TEST_CASE("whatever clients ask for, a transaction has one owner and one end") {
       for (const auto& [end, done] : f.output.ends) {
         if (version == 2) {
           const auto [first, is_new] =
-              outcomes.try_emplace({end.producer_id, end.epoch}, end.commits);
+              outcomes.try_emplace({end.producer.id, end.producer.epoch}, end.commits);
           CHECK((is_new || first->second == end.commits));
         }
       }
