@@ -25,7 +25,7 @@ VENV = CACHE / "venv"
 
 
 # These start both brokers themselves; to run them against one alone would say nothing.
-BOTH_SIDED = {"swap", "diff", "configs", "launch", "mixed"}
+BOTH_SIDED = {"swap", "diff", "transactions", "configs", "launch", "mixed"}
 # These start their own nodes, of the kind they run against.
 OWN_NODES = {"cluster", "admin", "torture", *BOTH_SIDED}
 
@@ -79,6 +79,7 @@ SUITES = {
     "raw": lambda: ["python3", HERE / "raw/suite.py"],
     "kcat": lambda: ["python3", HERE / "raw/kcat_suite.py"],
     "diff": lambda: ["python3", HERE / "raw/diff_suite.py"],
+    "transactions": lambda: ["python3", HERE / "raw/transactions_suite.py"],
     "configs": lambda: ["python3", HERE / "raw/configs_suite.py"],
     "swap": lambda: ["python3", HERE / "raw/swap_suite.py"],
     "cluster": lambda: [prepare_python()[0], HERE / "raw/cluster_suite.py"],

@@ -107,7 +107,8 @@ Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int6
   if (origin.writer != AppendOrigin::Writer::kQuorum && batch.has_producer_id()) {
     TRY(const auto verdict, producers_.check(batch, origin));
     if (verdict.duplicate) {
-      return AppendInfo{verdict.original.base_offset(), verdict.original.last_offset, -1, true};
+      return AppendInfo{verdict.original.base_offset(), verdict.original.last_offset,
+                        verdict.original.timestamp, true};
     }
   }
   protocol::patch_offset_and_epoch(bytes.mutable_data(), end_offset_, leader_epoch);

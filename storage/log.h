@@ -23,7 +23,8 @@ namespace klamm::storage {
 struct AppendInfo {
   int64_t base_offset = -1;
   int64_t last_offset = -1;
-  int64_t log_append_time_ms = -1;  // -1 unless the topic uses log append time
+  // -1 unless the topic uses log append time, or the batch is a duplicate: then the first's time.
+  int64_t log_append_time_ms = -1;
   bool duplicate = false;  // nothing was written: the batch is there already, at these offsets
 };
 

@@ -30,6 +30,7 @@ class CoordinatorRuntime::Hosted : public RecordSink {
                              std::function<void(ErrorCode)> committed) override {
     append({.producer_id = transaction.producer.id,
             .producer_epoch = transaction.producer.epoch,
+            .base_sequence = 0,  // always, as Kafka has it
             .transactional = true},
            records,
            {.writer = AppendOrigin::Writer::kCoordinator, .verification = transaction.verification},

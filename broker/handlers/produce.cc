@@ -45,6 +45,19 @@ PartitionResult refused(int32_t index, Refusal refusal) {
   return result;
 }
 
+// Most refusals tell where the log begins, as Kafka's do.
+PartitionResult with_start(PartitionResult result, const Partition& partition) {
+  switch (result.error_code) {
+    case ErrorCode::kNotLeaderOrFollower:
+    case ErrorCode::kMessageTooLarge:
+    case ErrorCode::kRecordListTooLarge:
+    case ErrorCode::kCorruptMessage:
+    case ErrorCode::kKafkaStorageError: break;
+    default: result.log_start_offset = partition.log().start_offset();
+  }
+  return result;
+}
+
 ValidationRules rules_for(const storage::LogConfig& config, int64_t now_ms) {
   return {.now_ms = now_ms,
           .timestamp_type = config.timestamp_type,
@@ -180,14 +193,14 @@ class Producing {
     }
     auto batch = validate_produced(records, rules_for(config, now));
     if (!batch) {
-      return refused(index, std::move(batch.error()));
+      return with_start(refused(index, std::move(batch.error())), partition);
     }
     const auto info = partition.append(std::move(*batch), acks_, now, origin);
     if (!info) {
       if (info.error().code == ErrorCode::kKafkaStorageError) {
         broker.warn_of_storage(info.error());
       }
-      return failed(index, info.error().code, info.error().why);
+      return with_start(failed(index, info.error().code, info.error().why), partition);
     }
     end = info->last_offset + 1;
     PartitionResult result;

@@ -26,7 +26,9 @@ PartitionAnswer describe(Broker& broker, const Question& question) {
   const auto partition = broker.replicas().find(question.topic, question.partition);
   if (!partition) {
     answer.error_code = partition.error().code;
-    answer.error_message = partition.error().why;
+    if (broker.image()->topic(question.topic) == nullptr) {
+      answer.error_message = partition.error().why;
+    }
     return answer;
   }
   for (const auto& [id, entry] : (*partition)->log().producers().producers()) {
