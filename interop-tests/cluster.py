@@ -22,14 +22,17 @@ controller.listener.names=CONTROLLER
 inter.broker.listener.name=PLAINTEXT
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs={data}
-default.replication.factor=3
-min.insync.replicas=2
-offsets.topic.replication.factor=3
 offsets.topic.num.partitions=5
-transaction.state.log.replication.factor=3
-share.coordinator.state.topic.replication.factor=3
+transaction.state.log.num.partitions=5
 group.initial.rebalance.delay.ms=0
 auto.create.topics.enable=false
+"""
+FACTORS = """default.replication.factor={factor}
+offsets.topic.replication.factor={factor}
+transaction.state.log.replication.factor={factor}
+share.coordinator.state.topic.replication.factor={factor}
+min.insync.replicas={in_sync}
+transaction.state.log.min.isr={in_sync}
 """
 
 
@@ -69,9 +72,11 @@ class Cluster:
         self.folder = tempfile.mkdtemp(prefix="klamm-cluster-")
         roles = [("broker,controller" if controllers is None else "broker", kind) for kind in kinds]
         roles += [("controller", kind) for kind in controllers or []]
+        self.factor = min(len(kinds), 3)
+        factors = FACTORS.format(factor=self.factor, in_sync=min(self.factor, 2))
         ports = [self.ports(i) for i in range(len(roles))]
         voters = ",".join(f"{i + 1}@{self.place(i)[0]}:{ports[i][1]}" for i, (role, _) in enumerate(roles) if "controller" in role)
-        self.nodes = [Node(kind, f"{self.folder}/node-{i + 1}", i + 1, role, *ports[i], voters, *self.place(i), self.more(i))
+        self.nodes = [Node(kind, f"{self.folder}/node-{i + 1}", i + 1, role, *ports[i], voters, *self.place(i), factors + self.more(i))
                       for i, (role, kind) in enumerate(roles)]
         self.brokers = [n for n in self.nodes if "broker" in n.roles]
 
@@ -118,7 +123,7 @@ def admin(cluster):
 def create_topic(cluster, topic, partitions=3, config=None):
     from confluent_kafka.admin import NewTopic
     client = admin(cluster)
-    for future in client.create_topics([NewTopic(topic, partitions, 3, config=config or {})], request_timeout=30).values():
+    for future in client.create_topics([NewTopic(topic, partitions, cluster.factor, config=config or {})], request_timeout=30).values():
         future.result()
 
 

@@ -27,7 +27,7 @@ VENV = CACHE / "venv"
 # These start both brokers themselves; to run them against one alone would say nothing.
 BOTH_SIDED = {"swap", "diff", "transactions", "configs", "launch", "mixed"}
 # These start their own nodes, of the kind they run against.
-OWN_NODES = {"cluster", "admin", "torture", *BOTH_SIDED}
+OWN_NODES = {"cluster", "exactly_once", "admin", "torture", *BOTH_SIDED}
 
 
 def sh(*command, **options):
@@ -83,6 +83,7 @@ SUITES = {
     "configs": lambda: ["python3", HERE / "raw/configs_suite.py"],
     "swap": lambda: ["python3", HERE / "raw/swap_suite.py"],
     "cluster": lambda: [prepare_python()[0], HERE / "raw/cluster_suite.py"],
+    "exactly_once": lambda: [prepare_python()[0], HERE / "raw/exactly_once_suite.py"],
     "admin": lambda: [prepare_python()[0], HERE / "raw/cluster_admin_suite.py"],
     "launch": lambda: ["python3", HERE / "raw/launch_suite.py"],
     "mixed": lambda: [prepare_python()[0], HERE / "raw/mixed_suite.py"],

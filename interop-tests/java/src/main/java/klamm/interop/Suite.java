@@ -58,6 +58,12 @@ public final class Suite {
     tests.put("groups_are_listed_described_and_deleted", Suite::groups);
     tests.put("records_are_deleted", Suite::deleteRecords);
     tests.put("console_tools_carry_a_file_of_100000_lines", Suite::console);
+    tests.putAll(TransactionTests.all());
+    System.exit(run(tests, args));
+  }
+
+  /** The number of tests that failed. */
+  private static int run(Map<String, Test> tests, String[] args) {
     int failed = 0;
     for (Map.Entry<String, Test> test : tests.entrySet()) {
       if (args.length > 0 && !List.of(args).contains(test.getKey())) {
@@ -76,7 +82,7 @@ public final class Suite {
         }
       }
     }
-    System.exit(failed == 0 ? 0 : 1);
+    return failed;
   }
 
   // ---- helpers ----
