@@ -183,7 +183,7 @@ void Broker::follow_config(const replication::MetadataImage& image) {
 void Broker::start_background() {
   fetchers_.follow(std::make_shared<replication::MetadataImage>(), image());
   check_isrs();
-  transactions_.follow_leaders();
+  transactions_.start();
 }
 
 // Twice in the time that a follower may lag.

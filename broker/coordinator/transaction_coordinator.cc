@@ -43,9 +43,16 @@ void TransactionCoordinator::with(int32_t partition,
   runtime_.rearm(partition);
 }
 
+void TransactionCoordinator::start() {
+  started_ = true;
+  follow_leaders();
+}
+
 void TransactionCoordinator::follow_leaders() {
   runtime_.drop_lost();
-  runtime_.for_each([](CoordinatorShard&) {});
+  if (started_) {
+    runtime_.for_each([](CoordinatorShard&) {});
+  }
 }
 
 void TransactionCoordinator::for_each(const std::function<void(TransactionShard&)>& visit) {

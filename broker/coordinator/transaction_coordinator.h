@@ -24,7 +24,10 @@ class TransactionCoordinator {
   // Calls `use` with the transactions of a partition, or with COORDINATOR_NOT_AVAILABLE or
   // NOT_COORDINATOR when they are not coordinated here.
   void with(int32_t partition, const std::function<void(Result<TransactionShard*>)>& use);
-  // Leaders have changed: lets go what this node coordinates no longer, and loads what it does.
+  // The shards can reach each other: loads what this node coordinates, and from now on as soon as
+  // it does.
+  void start();
+  // Leaders have changed: lets go what this node coordinates no longer.
   void follow_leaders();
   // Visits the transactions of every partition that this shard of the node coordinates.
   void for_each(const std::function<void(TransactionShard&)>& visit);
@@ -32,6 +35,7 @@ class TransactionCoordinator {
  private:
   TransactionConfig config_;
   CoordinatorRuntime runtime_;
+  bool started_ = false;
 };
 
 }  // namespace klamm::broker

@@ -12,7 +12,7 @@ namespace klamm::protocol {
   X(OffsetFetch) X(FindCoordinator) X(JoinGroup) X(Heartbeat) X(LeaveGroup) \
   X(SyncGroup) X(DescribeGroups) X(ListGroups) X(ApiVersions) X(CreateTopics) \
   X(DeleteTopics) X(DeleteRecords) X(InitProducerId) X(OffsetForLeaderEpoch) X(DescribeConfigs) \
-  X(AlterReplicaLogDirs) X(DescribeLogDirs) X(CreatePartitions) X(DeleteGroups) X(DescribeCluster) \
+  X(AlterReplicaLogDirs) X(DescribeLogDirs) X(CreatePartitions) X(DeleteGroups) X(OffsetDelete) X(DescribeCluster) \
   X(DescribeTopicPartitions) X(DescribeQuorum) \
   X(Vote) X(BeginQuorumEpoch) X(EndQuorumEpoch) X(FetchSnapshot) X(Envelope) \
   X(BrokerRegistration) X(BrokerHeartbeat) X(ControllerRegistration) X(AlterPartition) \

@@ -96,6 +96,8 @@
 #include "protocol/generated/metadata_response.h"
 #include "protocol/generated/offset_commit_request.h"
 #include "protocol/generated/offset_commit_response.h"
+#include "protocol/generated/offset_delete_request.h"
+#include "protocol/generated/offset_delete_response.h"
 #include "protocol/generated/offset_fetch_request.h"
 #include "protocol/generated/offset_fetch_response.h"
 #include "protocol/generated/offset_for_leader_epoch_request.h"

@@ -60,6 +60,8 @@ def group_requests_of_strangers():
     for version in range(0, 5):
         same(f"DescribeGroups v{version}", frame(15, version, struct.pack(">i", 1) + text("g") + (b"\1" if version >= 3 else b"")))
     same("DescribeGroups v6", frame(15, 6, b"\2" + compact("g") + b"\1\0", flexible=True))
+    for group, topic in (("g", "d"), ("h", "d")):
+        same(f"OffsetDelete of {group}", frame(47, 0, text(group) + struct.pack(">i", 1) + text(topic) + struct.pack(">ii", 1, 0)))
     same("DeleteGroups v1", frame(42, 1, struct.pack(">i", 2) + text("g") + text("h")))
     for version in range(1, 6):
         same(f"OffsetFetch v{version}", frame(9, version, text("g") + struct.pack(">i", 1) + text("d") + struct.pack(">ii", 1, 0)))

@@ -3,6 +3,8 @@
 #include <algorithm>
 
 #include "protocol/base/check.h"
+#include "protocol/base/reader.h"
+#include "protocol/generated/consumer_protocol_subscription.h"
 
 namespace klamm::broker {
 
@@ -390,6 +392,24 @@ ErrorCode ClassicGroup::check_commit(const std::string& member_id,
   }
   touch(*member, now_ms);
   return ErrorCode::kNone;
+}
+
+bool ClassicGroup::is_subscribed(const std::string& topic) const {
+  for (const auto& [id, member] : members_) {
+    const Bytes* const metadata = member.metadata(protocol_name_);
+    if (metadata == nullptr) {
+      return true;
+    }
+    // Version 0 is how all later ones begin.
+    protocol::Reader in(*metadata);
+    (void)in.fixed<int16_t>();
+    protocol::ConsumerProtocolSubscription subscription;
+    subscription.decode(in, 0);
+    if (!in.ok() || std::ranges::find(subscription.topics, topic) != subscription.topics.end()) {
+      return true;
+    }
+  }
+  return false;
 }
 
 void ClassicGroup::tick(int64_t now_ms) {

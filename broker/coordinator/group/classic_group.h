@@ -89,6 +89,11 @@ class ClassicGroup {
   const std::optional<std::string>& protocol_type() const { return protocol_type_; }
   const std::string& protocol_name() const { return protocol_name_; }
   const std::map<std::string, ClassicMember>& members() const { return members_; }
+  // Whether its members are consumers, whose subscriptions can be read.
+  bool is_of_consumers() const { return protocol_type_ == "consumer"; }
+  // Whether a member of a group of consumers reads the topic; true when that cannot be told, as
+  // while they agree on a protocol.
+  bool is_subscribed(const std::string& topic) const;
   // Since when the group has been in its state.
   int64_t state_since_ms() const { return state_since_ms_; }
 

@@ -149,6 +149,40 @@ void GroupShard::remove_group(const std::string& group_id, Respond<ErrorCode> re
   sink_.append(std::move(records), [shared](ErrorCode error) { (*shared)(error); });
 }
 
+void GroupShard::remove_offsets(const OffsetDeleteRequest& request,
+                                Respond<OffsetDeleteResponse> respond) {
+  const ClassicGroup* const group = find(request.group_id);
+  if (group == nullptr && !offsets_.knows(request.group_id)) {
+    return respond({.error_code = ErrorCode::kGroupIdNotFound});
+  }
+  const bool has_members = group != nullptr && group->state() != GroupState::kEmpty;
+  if (has_members && !group->is_of_consumers()) {
+    return respond({.error_code = ErrorCode::kNonEmptyGroup});
+  }
+  OffsetDeleteResponse response;
+  std::vector<CoordinatorRecord> records;
+  for (const auto& topic : request.topics) {
+    const bool is_read = has_members && group->is_subscribed(topic.name);
+    auto& out = response.topics.emplace_back();
+    out.name = topic.name;
+    for (const auto& partition : topic.partitions) {
+      out.partitions.push_back(
+          {.partition_index = partition.partition_index,
+           .error_code = is_read ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone});
+      if (!is_read) {
+        offsets_.add_tombstone(request.group_id, {topic.name, partition.partition_index}, records);
+      }
+    }
+  }
+  if (records.empty()) {
+    return respond(std::move(response));
+  }
+  auto shared = std::make_shared<Respond<OffsetDeleteResponse>>(std::move(respond));
+  sink_.append(std::move(records), [shared, response = std::move(response)](ErrorCode code) {
+    (*shared)(code == ErrorCode::kNone ? response : OffsetDeleteResponse{.error_code = code});
+  });
+}
+
 std::optional<DescribeGroupsResponse::DescribedGroup> GroupShard::describe(
     const std::string& group_id) const {
   const auto found = groups_.find(group_id);

@@ -12,6 +12,8 @@
 #include "broker/coordinator/runtime.h"
 #include "protocol/generated/describe_groups_response.h"
 #include "protocol/generated/list_groups_response.h"
+#include "protocol/generated/offset_delete_request.h"
+#include "protocol/generated/offset_delete_response.h"
 
 namespace klamm::broker {
 
@@ -57,6 +59,10 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
   const OffsetStore& offsets() const { return offsets_; }
   // GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
   void remove_group(const std::string& group_id, Respond<ErrorCode> respond);
+  // Removes a group's offsets. GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP where members may have any
+  // topic; else the answer has a code for each: GROUP_SUBSCRIBED_TO_TOPIC where members read it.
+  void remove_offsets(const protocol::OffsetDeleteRequest& request,
+                      Respond<protocol::OffsetDeleteResponse> respond);
   // nullopt: no such group.
   std::optional<protocol::DescribeGroupsResponse::DescribedGroup> describe(
       const std::string& group_id) const;

@@ -302,6 +302,99 @@ TEST_CASE("a shard fed only with the records knows the same") {
   CHECK(other.heartbeat(beat, f.now) == ErrorCode::kNone);
 }
 
+namespace {
+
+struct TransactionFixture : GroupFixture {
+  ErrorCode commit_in(int64_t producer, int64_t offset, int32_t generation = -1,
+                      const std::string& member = "") {
+    CommitRequest request{"g", member, {}, generation, {{"t", 0, {}}}};
+    request.offsets[0].value.offset = offset;
+    request.offsets[0].value.commit_timestamp = now;
+    ErrorCode result = ErrorCode::kUnknownServerError;
+    shard->commit_in_transaction(request, {{producer, 0}, {}}, now,
+                                 [&](ErrorCode code) { result = code; });
+    return result;
+  }
+  int64_t committed() const {
+    const auto* const offsets = shard->offsets().group("g");
+    return offsets == nullptr ? -1 : offsets->at({"t", 0}).offset;
+  }
+  bool is_pending() const { return shard->offsets().has_pending("g", {"t", 0}); }
+};
+
+}  // namespace
+
+TEST_CASE("offsets in a transaction count from its commit on (KIP-98)") {
+  TransactionFixture f;
+  REQUIRE(f.commit_in(5, 10) == ErrorCode::kNone);
+  CHECK(f.committed() == -1);
+  CHECK(f.is_pending());
+  CHECK(f.state() == "Empty");
+  SECTION("commit") {
+    f.shard->end_transaction(6, true);  // somebody else's
+    CHECK(f.is_pending());
+    f.shard->end_transaction(5, true);
+    CHECK(f.committed() == 10);
+    CHECK_FALSE(f.is_pending());
+  }
+  SECTION("abort") {
+    f.shard->end_transaction(5, false);
+    CHECK(f.committed() == -1);
+    CHECK_FALSE(f.is_pending());
+    CHECK(f.state() == "none");
+  }
+  SECTION("what was committed after it stays") {
+    REQUIRE(f.commit("", -1, 7) == ErrorCode::kNone);
+    f.shard->end_transaction(5, true);
+    CHECK(f.committed() == 7);
+  }
+  SECTION("of two transactions the later offset counts, in whatever order they end") {
+    REQUIRE(f.commit_in(6, 12) == ErrorCode::kNone);
+    f.shard->end_transaction(6, true);
+    CHECK(f.is_pending());
+    f.shard->end_transaction(5, true);
+    CHECK(f.committed() == 12);
+  }
+  SECTION("a deleted group takes them with it") {
+    f.shard->remove_group("g", [](ErrorCode code) { CHECK(code == ErrorCode::kNone); });
+    CHECK_FALSE(f.is_pending());
+    f.shard->end_transaction(5, true);
+    CHECK(f.committed() == -1);
+  }
+  SECTION("a shard fed only with the records knows the same") {
+    FakeSink other_sink;
+    GroupShard other(other_sink, f.config, [] { return std::string("x"); });
+    for (size_t i = 0; i < f.sink.log.size(); ++i) {
+      other.replay(f.sink.log[i], f.sink.places[i], 0);
+    }
+    CHECK(other.offsets().has_pending("g", {"t", 0}));
+    other.end_transaction(5, true);
+    CHECK(other.offsets().group("g")->at({"t", 0}).offset == 10);
+  }
+}
+
+TEST_CASE("what a transaction is about to change does not expire") {
+  TransactionFixture f;
+  REQUIRE(f.commit("", -1, 7) == ErrorCode::kNone);
+  REQUIRE(f.commit_in(5, 10) == ErrorCode::kNone);
+  f.advance(f.config.offsets_retention_ms + f.config.expiry_check_ms + 1);
+  CHECK(f.committed() == 7);
+  f.shard->end_transaction(5, false);
+  f.advance(f.config.expiry_check_ms + 1);
+  CHECK(f.committed() == -1);
+}
+
+TEST_CASE("a transaction need not say who commits, but a wrong member or generation is refused") {
+  TransactionFixture f;
+  CHECK(f.commit_in(5, 1, 3, "m") == ErrorCode::kIllegalGeneration);
+  const auto member = f.stable_member();
+  CHECK(f.commit_in(5, 1) == ErrorCode::kNone);
+  CHECK(f.commit_in(5, 2, member.generation_id, member.member_id) == ErrorCode::kNone);
+  CHECK(f.commit_in(5, 3, member.generation_id + 1, member.member_id) ==
+        ErrorCode::kIllegalGeneration);
+  CHECK(f.commit_in(5, 3, member.generation_id, "stranger") == ErrorCode::kUnknownMemberId);
+}
+
 TEST_CASE("only empty groups are deleted, with their offsets") {
   GroupFixture f;
   const auto remove = [&] {
@@ -317,6 +410,40 @@ TEST_CASE("only empty groups are deleted, with their offsets") {
   CHECK(remove() == ErrorCode::kNone);
   CHECK(f.state() == "none");
   CHECK(f.shard->offsets().group("g") == nullptr);
+}
+
+TEST_CASE("offsets are deleted where no member reads (KIP-496)") {
+  GroupFixture f;
+  const auto remove = [&](const std::string& topic) {
+    OffsetDeleteRequest request;
+    request.group_id = "g";
+    request.topics = {{.name = topic, .partitions = {{.partition_index = 0}}}};
+    OffsetDeleteResponse response;
+    f.shard->remove_offsets(request, [&](OffsetDeleteResponse told) { response = told; });
+    return response;
+  };
+  CHECK(remove("t").error_code == ErrorCode::kGroupIdNotFound);
+  REQUIRE(f.commit("", -1, 5) == ErrorCode::kNone);
+  CHECK(remove("other").topics.at(0).partitions.at(0).error_code == ErrorCode::kNone);
+  CHECK(f.shard->offsets().group("g") != nullptr);
+  SECTION("of nobody") {
+    CHECK(remove("t").topics.at(0).partitions.at(0).error_code == ErrorCode::kNone);
+    CHECK(f.shard->offsets().group("g") == nullptr);
+  }
+  SECTION("of members") {
+    const auto subscribed = GENERATE("t", "other");
+    // Version 0 of a consumer's subscription: one topic, no user data.
+    std::string metadata("\0\0\0\0\0\1\0", 7);
+    metadata += static_cast<char>(std::string_view(subscribed).size());
+    metadata += subscribed + std::string("\xff\xff\xff\xff", 4);
+    const auto joined = f.join("", {}, 10'000, metadata);
+    REQUIRE(joined->response);
+    f.sync(*joined->response, {{joined->response->member_id, "all"}});
+    const bool reads = std::string_view(subscribed) == "t";
+    CHECK(remove("t").topics.at(0).partitions.at(0).error_code ==
+          (reads ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone));
+    CHECK((f.shard->offsets().group("g") != nullptr) == reads);
+  }
 }
 
 TEST_CASE("offsets expire only after the group has been empty for the retention") {

@@ -113,6 +113,14 @@ std::vector<CoordinatorRecord> OffsetStore::tombstones(const std::string& group_
   return records;
 }
 
+void OffsetStore::add_tombstone(const std::string& group_id, const Place& place,
+                                std::vector<CoordinatorRecord>& records) const {
+  const GroupOffsets* const offsets = group(group_id);
+  if ((offsets != nullptr && offsets->contains(place)) || has_pending(group_id, place)) {
+    records.push_back(offset_tombstone(key_of(group_id, place)));
+  }
+}
+
 std::set<std::string> OffsetStore::group_ids() const {
   std::set<std::string> ids;
   for (const auto& [id, offsets] : groups_) {

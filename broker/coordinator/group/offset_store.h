@@ -42,6 +42,9 @@ class OffsetStore {
   bool has_pending(const std::string& group_id) const { return pending_of_.contains(group_id); }
   // Tombstones for every offset of the group, committed or pending.
   std::vector<CoordinatorRecord> tombstones(const std::string& group_id) const;
+  // One for a place, if there is an offset, committed or pending.
+  void add_tombstone(const std::string& group_id, const Place& place,
+                     std::vector<CoordinatorRecord>& records) const;
   // Tombstones for what has expired: offsets older than `retention_ms`, counted from the commit or,
   // if that is later, from `idle_since_ms`. Not for what a transaction is about to change.
   std::vector<CoordinatorRecord> expired(const std::string& group_id, int64_t idle_since_ms,
