@@ -6,6 +6,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from cluster import Cluster, Load, create_topic, partitions_of  # noqa: E402
+from copying import copied, kill_each_in_turn  # noqa: E402
 from tap import eventually, main, name, test  # noqa: E402
 
 
@@ -40,6 +41,12 @@ def controllers_of_both_kinds_lead_in_turn():
     with Cluster(["klamm", "kafka", "klamm"]) as cluster:
         # Whoever leads when it goes, another one takes over.
         loses_nothing_when_nodes_are_killed(cluster, [1, 2, 3])
+
+
+@test
+def transactions_over_brokers_of_both_kinds():
+    with Cluster(["klamm", "kafka", "klamm"]) as cluster:
+        copied(cluster, ["java", "rdkafka"], lambda copies: kill_each_in_turn(cluster, copies, [1, 2]))
 
 
 @test

@@ -190,6 +190,29 @@ def transactions_of_kafka_under_klamm_and_back():
 
 
 @test
+def transactional_producers_go_on_under_the_other_broker():
+    rounds = 3
+    broker = Broker("kafka")
+    broker.start()
+    equal(tool("org.apache.kafka.tools.TopicCommand", "--bootstrap-server", broker.address, "--create", "--topic", "x").returncode, 0)
+    expected = []
+    for how, kind in (("stop", "klamm"), ("stop", "kafka"), ("kill", "klamm"), ("kill", "klamm"), ("stop", "kafka")):
+        # Ends the transaction that the life before has left open, under its id.
+        written = tool("klamm.interop.Transactions", broker.address, "x", str(rounds))
+        equal(written.returncode, 0, f"transactions under {broker.kind}: {written.stderr[-500:]}")
+        expected += [f"committed-{r}-{i}" for r in range(rounds) for i in range(5)]
+        equal(committed(broker), expected, f"under {broker.kind}")
+        getattr(broker, how)()
+        broker.kind = kind
+        broker.start()
+        equal(committed(broker), expected, f"under {kind} after {how}")
+    broker.stop()
+    folder = pathlib.Path(broker.folder) / "data"
+    state = dump(sorted(folder.glob("__transaction_state-*/*.log")), "--transaction-log-decoder")
+    assert '"transactionStatus":2' in state, state[:1000]
+
+
+@test
 def a_topic_moves_between_directories_under_load_and_between_brokers():
     partitions, topic = 3, "m"
     broker = Broker("klamm", dirs=("data", "other"))
