@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "broker/sim/onlooker.h"
+#include "broker/sim/transactors.h"
 #include "broker/sim/workload.h"
 
 using namespace klamm;
@@ -11,11 +12,14 @@ using namespace klamm::broker::sim;
 
 namespace {
 
+constexpr const char* kAbortCheck = "transaction.abort.timed.out.transaction.cleanup.interval.ms";
+
 struct Outcome {
   std::string wrong;
   size_t acknowledged = 0;
   size_t read = 0;
   size_t commits = 0;
+  size_t transactions = 0;  // committed
   uint64_t trace = 0;
 };
 
@@ -28,15 +32,17 @@ class Life {
         chance_(seed + 77),
         load_(cluster_, "t", 3),
         readers_(cluster_, "t", 3),
+        transactors_(cluster_, 3, 3),
         onlooker_(cluster_, power_) {}
 
   Outcome live(int64_t trouble_ms) {
-    for (int i = 0; i < 600 && !load_.create(); ++i) {
+    for (int i = 0; i < 600 && !(load_.create() && transactors_.create()); ++i) {
       cluster_.run(50);
     }
     onlooker_.start();
     load_.start();
     readers_.start(load_.topic_id());
+    transactors_.start();
     const int64_t end = cluster_.now_ms() + trouble_ms;
     while (cluster_.now_ms() < end) {
       cluster_.run(static_cast<int64_t>(chance_.next() % 400) + 1);
@@ -45,12 +51,13 @@ class Life {
     }
     load_.stop();
     readers_.stop();
-    for (int i = 0; i < 240 && !(load_.is_idle() && readers_.is_idle()); ++i) {
+    transactors_.stop();
+    for (int i = 0; i < 240 && !is_idle(); ++i) {
       restore();  // again and again: a node may be about to stop
       cluster_.run(500);
     }
     Outcome outcome;
-    outcome.wrong = load_.is_idle() ? "" : "not everything was acknowledged after all had healed";
+    outcome.wrong = is_idle() ? "" : "not everything was acknowledged after all had healed";
     cluster_.run(40'000);  // a request whose answer was lost is given up after 30 s
     if (outcome.wrong.empty()) {
       outcome.wrong = check();
@@ -62,11 +69,12 @@ class Life {
       outcome.wrong = "a node halted: " + cluster_.halts().front();
     }
     if (!outcome.wrong.empty()) {
-      outcome.wrong += load_.describe();
+      outcome.wrong += load_.describe() + transactors_.describe();
     }
     outcome.acknowledged = load_.acknowledged();
     outcome.read = readers_.records_read();
     outcome.commits = readers_.commits();
+    outcome.transactions = transactors_.committed();
     outcome.trace = cluster_.trace();
     return outcome;
   }
@@ -78,12 +86,19 @@ class Life {
                                 {"replica.lag.time.max.ms", "3000"},
                                 {"offsets.topic.num.partitions", "1"},
                                 {"offsets.topic.replication.factor", "3"},
+                                {"transaction.state.log.num.partitions", "2"},
+                                {"transaction.state.log.replication.factor", "3"},
+                                // With 2 it waits for an unclean election when all have died.
+                                {"transaction.state.log.min.isr", "1"},
+                                {kAbortCheck, "1000"},
                                 {"leader.imbalance.check.interval.seconds", "5"}};
     if (power_) {
       config["log.flush.interval.messages"] = "1";
     }
     return config;
   }
+
+  bool is_idle() const { return load_.is_idle() && readers_.is_idle() && transactors_.is_idle(); }
 
   void trouble() {
     const size_t node = chance_.next() % cluster_.size();
@@ -192,9 +207,19 @@ class Life {
     for (int i = 0; i < 500 && !told; ++i) {
       cluster_.run(200);
     }
-    return !told            ? "nobody tells the committed offsets"
-           : !told->empty() ? *told
-                            : load_.check(readers_);
+    if (!told || !told->empty()) {
+      return told.value_or("nobody tells the committed offsets");
+    }
+    told.reset();
+    transactors_.check_offsets([&told](std::string wrong) { told = std::move(wrong); });
+    for (int i = 0; i < 500 && !told; ++i) {
+      cluster_.run(200);
+    }
+    if (!told || !told->empty()) {
+      return told.value_or("nobody tells the offsets of transactions");
+    }
+    const std::string torn = transactors_.check();
+    return torn.empty() ? load_.check(readers_) : torn;
   }
 
   bool power_;
@@ -202,6 +227,7 @@ class Life {
   storage::SimRandom chance_;
   Workload load_;
   Readers readers_;
+  Transactors transactors_;
   Onlooker onlooker_;
   bool wiped_in_vain_ = false;
 };
@@ -235,6 +261,7 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   size_t acknowledged = 0;
   size_t read = 0;
   size_t commits = 0;
+  size_t transactions = 0;
   for (const uint64_t seed : seeds) {
     const Outcome outcome = live(seed, 20'000);
     INFO("seed " << seed << ": " << outcome.wrong);
@@ -242,10 +269,12 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
     acknowledged += outcome.acknowledged;
     read += outcome.read;
     commits += outcome.commits;
+    transactions += outcome.transactions;
   }
   CHECK(acknowledged > 100 * seeds.size());
   CHECK(read > 50 * seeds.size());
   CHECK(commits > 10 * seeds.size());
+  CHECK(transactions > 20 * seeds.size());
 }
 
 TEST_CASE("a broker whose power was cut leads nothing, though it was the last in sync") {
