@@ -20,8 +20,7 @@ class GroupCoordinator {
   // COORDINATOR_NOT_AVAILABLE while there is no topic.
   static Result<int32_t> partition_of(const std::string& group_id,
                                       const replication::TopicImage* topic);
-  // Calls `use` with the groups of a partition, or with COORDINATOR_NOT_AVAILABLE or
-  // NOT_COORDINATOR when they are not coordinated here.
+  // Calls `use` with the groups of a partition, or with the reason of CoordinatorRuntime::shard.
   void with(int32_t partition, const std::function<void(Result<GroupShard*>)>& use);
   // Leaders have changed: what this node coordinates no longer is let go.
   void drop_lost() { runtime_.drop_lost(); }

@@ -65,6 +65,7 @@ class CoordinatorRuntime::Hosted : public RecordSink {
 
   std::unique_ptr<CoordinatorShard> shard;
   int32_t leader_epoch = -1;
+  bool is_ready = false;
 
  private:
   void append(const BatchOptions& options, const std::vector<CoordinatorRecord>& records,
@@ -127,20 +128,38 @@ CoordinatorRuntime::CoordinatorRuntime(std::string topic, Replicas& replicas, Ti
 CoordinatorRuntime::~CoordinatorRuntime() = default;
 
 Result<CoordinatorShard*> CoordinatorRuntime::shard(int32_t partition) {
-  if (const auto found = hosted_.find(partition); found != hosted_.end()) {
-    if (is_current(partition)) {
-      return found->second->shard.get();
-    }
+  if (hosted_.contains(partition) && !is_current(partition)) {
     unload(partition);
   }
-  auto hosted = std::make_unique<Hosted>(*this, partition);
-  hosted->shard = factory_(*hosted);
-  TRY_VOID(load(*hosted, partition));
-  hosted->shard->loaded(clock_.wall_ms());
-  CoordinatorShard* shard = hosted->shard.get();
-  hosted_[partition] = std::move(hosted);
+  if (!hosted_.contains(partition)) {
+    auto fresh = std::make_unique<Hosted>(*this, partition);
+    fresh->shard = factory_(*fresh);
+    TRY_VOID(load(*fresh, partition));
+    const int32_t epoch = fresh->leader_epoch;
+    hosted_[partition] = std::move(fresh);
+    const auto led = replicas_.find(topic_, partition);
+    (*led)->when_committed(
+        (*led)->log().end_offset(),
+        [this, partition, epoch](ErrorCode code) { on_committed(partition, epoch, code); });
+  }
+  const auto found = hosted_.find(partition);
+  if (found == hosted_.end() || !found->second->is_ready) {
+    return fail(ErrorCode::kCoordinatorLoadInProgress, "what was loaded is not committed yet");
+  }
+  return found->second->shard.get();
+}
+
+void CoordinatorRuntime::on_committed(int32_t partition, int32_t leader_epoch, ErrorCode code) {
+  const auto found = hosted_.find(partition);
+  if (found == hosted_.end() || found->second->leader_epoch != leader_epoch) {
+    return;
+  }
+  if (code != ErrorCode::kNone) {
+    return unload(partition);
+  }
+  found->second->is_ready = true;
+  found->second->shard->loaded(clock_.wall_ms());
   rearm(partition);
-  return shard;
 }
 
 // Others may have led, and written, between two epochs of this node.
@@ -213,12 +232,13 @@ void CoordinatorRuntime::replay(Hosted& hosted, const BatchView& batch, int32_t 
 void CoordinatorRuntime::on_marker(int32_t partition, int64_t producer_id, bool commits) {
   if (const auto found = hosted_.find(partition); found != hosted_.end()) {
     found->second->shard->end_transaction(producer_id, commits);
-    found->second->rearm();
+    rearm(partition);
   }
 }
 
 void CoordinatorRuntime::rearm(int32_t partition) {
-  if (const auto found = hosted_.find(partition); found != hosted_.end()) {
+  if (const auto found = hosted_.find(partition);
+      found != hosted_.end() && found->second->is_ready) {
     found->second->rearm();
   }
 }

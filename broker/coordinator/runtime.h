@@ -67,7 +67,7 @@ class CoordinatorShard {
   virtual void replay(const CoordinatorRecord& record, RecordPlace place, int64_t now_ms) = 0;
   // The producer's transaction, if it has one open here, has come to its end.
   virtual void end_transaction(int64_t /*producer_id*/, bool /*commits*/) {}
-  // All records are replayed; sessions and timeouts start.
+  // All records are replayed and committed; sessions and timeouts start.
   virtual void loaded(int64_t now_ms) = 0;
   // Another broker takes over, or this one will load everything again: whoever waits is told.
   virtual void unloaded() {}
@@ -86,7 +86,9 @@ class CoordinatorRuntime {
   ~CoordinatorRuntime();
 
   // The shard of a partition, loaded first when it is not in memory. COORDINATOR_NOT_AVAILABLE when
-  // the topic is not there, NOT_COORDINATOR when this node does not lead the partition.
+  // the topic is not there, NOT_COORDINATOR when this node does not lead the partition,
+  // COORDINATOR_LOAD_IN_PROGRESS until all that was loaded is committed: what the leader before has
+  // left may still be lost, and nobody may act on it.
   Result<CoordinatorShard*> shard(int32_t partition);
   // Lets go of the shards of partitions that this node leads no longer, or in another epoch.
   void drop_lost();
@@ -101,6 +103,7 @@ class CoordinatorRuntime {
   class Hosted;
   bool is_current(int32_t partition);
   void unload(int32_t partition);
+  void on_committed(int32_t partition, int32_t leader_epoch, ErrorCode code);
   Result<> load(Hosted& hosted, int32_t partition);
   void replay(Hosted& hosted, const protocol::BatchView& batch, int32_t partition);
 

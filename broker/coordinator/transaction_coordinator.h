@@ -21,8 +21,8 @@ class TransactionCoordinator {
   // topic.
   static Result<int32_t> partition_of(const std::string& transactional_id,
                                       const replication::TopicImage* topic);
-  // Calls `use` with the transactions of a partition, or with COORDINATOR_NOT_AVAILABLE or
-  // NOT_COORDINATOR when they are not coordinated here.
+  // Calls `use` with the transactions of a partition, or with the reason of
+  // CoordinatorRuntime::shard.
   void with(int32_t partition, const std::function<void(Result<TransactionShard*>)>& use);
   // The shards can reach each other: loads what this node coordinates, and from now on as soon as
   // it does.

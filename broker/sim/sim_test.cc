@@ -32,7 +32,7 @@ class Life {
         chance_(seed + 77),
         load_(cluster_, "t", 3),
         readers_(cluster_, "t", 3),
-        transactors_(cluster_, 3, 3),
+        transactors_(cluster_, 3, 6),
         onlooker_(cluster_, power_) {}
 
   Outcome live(int64_t trouble_ms) {

@@ -24,6 +24,7 @@ namespace {
 constexpr const char* kTopic = "x";
 constexpr int64_t kTimeoutMs = 5'000;
 constexpr int64_t kRetryMs = 30;
+constexpr uint64_t kLateMaxMs = 3'000;
 constexpr int32_t kTransactionTimeoutMs = 8'000;
 constexpr int8_t kTransactionKey = 1;
 
@@ -201,6 +202,15 @@ void Transactors::write(Producer& producer) {
   request.topic_data = {
       {.topic_id = topic_id_,
        .partition_data = {{.index = partition, .records = Payload(builder.build())}}}};
+  if (chance(16) == 0) {
+    // The request hangs somewhere, the producer gives up, and then it arrives after all.
+    cluster_.after(static_cast<int64_t>(chance(kLateMaxMs)), [this, partition, request] {
+      size_t guess = chance(cluster_.size());
+      cluster_.ask<ProduceResponse>(leader_of(partition, guess), request, kTimeoutMs,
+                                    [](const Result<ProduceResponse>&) {});
+    });
+    return give_up(producer);
+  }
   size_t guess = chance(cluster_.size());
   cluster_.ask<ProduceResponse>(
       leader_of(partition, guess), std::move(request), kTimeoutMs,
@@ -211,9 +221,6 @@ void Transactors::write(Producer& producer) {
                             : ErrorCode::kNetworkException);
         }
       });
-  if (chance(40) == 0) {
-    give_up(producer);  // while that is under way
-  }
 }
 
 void Transactors::on_written(Producer& producer, const std::string& value, ErrorCode code) {

@@ -85,6 +85,7 @@ class Transactors {
   void fetch(Reader& reader);
   void take(Reader& reader, const protocol::Bytes& records,
             std::map<int64_t, int64_t> aborted_from);
+  static std::string tell(const Transaction& transaction, const std::map<std::string, int>& times);
   std::string judge(const Producer& producer, const std::map<std::string, int>& times) const;
   std::string read_log(size_t node, int32_t partition, Values& values);
   void ask_offset(size_t index, int tries, std::function<void(std::string)> done);

@@ -119,9 +119,21 @@ std::string Transactors::read_log(size_t node, int32_t partition, Values& values
       return left.begin()->second + " is in a transaction that hangs";
     }
   }
-  return (*replica)->last_stable_offset() == (*replica)->log().end_offset()
+  storage::Log& log = (*replica)->log();
+  return log.first_unstable_offset(log.end_offset()) == INT64_MAX
              ? ""
              : "what is stable ends before the log does";
+}
+
+// What became of its records.
+std::string Transactors::tell(const Transaction& transaction,
+                              const std::map<std::string, int>& times) {
+  std::string text = transaction.outcome == Outcome::kCommitted ? "committed" : "unknown";
+  for (const auto& [value, written] : transaction.records) {
+    text += ", " + value + " in partition " + std::to_string(written.partition) +
+            (written.acked ? " (acknowledged)" : "") + (times.contains(value) ? "" : " lacks");
+  }
+  return text;
 }
 
 std::string Transactors::judge(const Producer& producer,
@@ -143,7 +155,7 @@ std::string Transactors::judge(const Producer& producer,
       }
     }
     if (there != 0 && there != transaction.records.size()) {
-      return "only a part is there of the transaction of " + transaction.records.begin()->first;
+      return "only a part is there of a transaction: " + tell(transaction, times);
     }
   }
   return "";

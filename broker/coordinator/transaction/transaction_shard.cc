@@ -201,7 +201,7 @@ ErrorCode TransactionShard::verify(const std::string& id, ProducerIdentity produ
   if (known->epoch != producer.epoch) {
     return ErrorCode::kProducerFenced;
   }
-  if (known->is_ending()) {
+  if (known->is_ending() || pending_.contains(id)) {
     return ErrorCode::kConcurrentTransactions;
   }
   return known->partitions.contains(partition) ? ErrorCode::kNone

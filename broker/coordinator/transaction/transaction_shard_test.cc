@@ -98,6 +98,15 @@ struct Fixture {
 
 }  // namespace
 
+TEST_CASE_METHOD(Fixture, "a partition is not in a transaction before that is committed") {
+  const auto first = init();
+  sink.hold = true;
+  add(first.producer);
+  CHECK(shard->verify("tx", first.producer, {"t", 2}) == ErrorCode::kConcurrentTransactions);
+  sink.held.back()(ErrorCode::kNone);
+  CHECK(shard->verify("tx", first.producer, {"t", 2}) == ErrorCode::kNone);
+}
+
 TEST_CASE_METHOD(Fixture, "a transaction has an epoch of its own and ends when all have markers") {
   const auto first = init();
   REQUIRE(first.error == ErrorCode::kNone);
