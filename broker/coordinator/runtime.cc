@@ -138,9 +138,9 @@ Result<CoordinatorShard*> CoordinatorRuntime::shard(int32_t partition) {
     const int32_t epoch = fresh->leader_epoch;
     hosted_[partition] = std::move(fresh);
     const auto led = replicas_.find(topic_, partition);
-    (*led)->when_committed(
-        (*led)->log().end_offset(),
-        [this, partition, epoch](ErrorCode code) { on_committed(partition, epoch, code); });
+    (*led)->when_committed((*led)->log().end_offset(), [this, partition, epoch](ErrorCode code) {
+      on_committed(partition, epoch, code);
+    });
   }
   const auto found = hosted_.find(partition);
   if (found == hosted_.end() || !found->second->is_ready) {

@@ -206,10 +206,11 @@ std::string Transactors::check() {
 std::string Transactors::describe() {
   std::string text;
   for (const Producer& producer : producers_) {
-    text += "\n  " + producer.id + ": epoch " + std::to_string(producer.identity.epoch) + ", life " +
-            std::to_string(producer.lives) + ", " + std::to_string(producer.transactions.size()) +
-            " transactions, step " + std::to_string(producer.step) + " of " +
-            std::to_string(producer.plan.size()) + (producer.closed ? ", closed" : "");
+    text += "\n  " + producer.id + ": epoch " + std::to_string(producer.identity.epoch) +
+            ", life " + std::to_string(producer.lives) + ", " +
+            std::to_string(producer.transactions.size()) + " transactions, step " +
+            std::to_string(producer.step) + " of " + std::to_string(producer.plan.size()) +
+            (producer.closed ? ", closed" : "");
   }
   for (size_t i = 0; i < cluster_.size(); ++i) {
     if (cluster_.node(i) == nullptr) {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """klamm beside Apache Kafka 4.4.0 on this machine, in one run: a table with ratios, and a plot.
 
-  bench.py [--quick] [--parts wire log codec cluster] [--markdown FILE] [--svg FILE]
+  bench.py [--quick] [--parts wire log transactions codec cluster] [--markdown FILE] [--svg FILE]
 
 Each broker runs alone, in turn, with an empty directory. CPU seconds are the broker process's own, user and system.
 """
@@ -17,9 +17,10 @@ sys.path.insert(0, str(ROOT / "interop-tests"))
 import broker as brokers  # noqa: E402
 import cluster_bench  # noqa: E402
 import log_bench  # noqa: E402
+import transactions_bench  # noqa: E402
 
 CLIENT = ROOT / "build/release/bench_client"
-PARTS = ["wire", "log", "codec", "cluster"]
+PARTS = ["wire", "log", "transactions", "codec", "cluster"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -89,6 +90,12 @@ def noter(kind, out):
 def measure_log(kind, quick):
     out = {}
     log_bench.measure(kind, sys.modules[__name__], brokers, quick, noter(kind, out))
+    return out
+
+
+def measure_transactions(kind, quick):
+    out = {}
+    transactions_bench.measure(kind, sys.modules[__name__], brokers, quick, noter(kind, out))
     return out
 
 
@@ -201,7 +208,7 @@ def plot(names, ours, theirs, path):
 
 
 def less_is_better(name):
-    return not any(rate in name for rate in ("MB/s", "requests/s", "messages/s", "acks/s"))
+    return not any(rate in name for rate in ("MB/s", "requests/s", "messages/s", "acks/s", "transactions/s"))
 
 
 def main():
@@ -222,6 +229,8 @@ def main():
             rows[kind] |= measure(kind, megabytes)
         if "log" in args.parts:
             rows[kind] |= measure_log(kind, args.quick)
+        if "transactions" in args.parts:
+            rows[kind] |= measure_transactions(kind, args.quick)
         if "codec" in args.parts:
             rows[kind] |= measure_codec(kind, codec_seconds)
         if "cluster" in args.parts:

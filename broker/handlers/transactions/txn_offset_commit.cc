@@ -13,6 +13,7 @@ using namespace protocol;
 
 namespace {
 
+constexpr int16_t kVersionWithLoading = 2;
 constexpr int16_t kVersionWithAbortable = 4;
 constexpr int16_t kVersionThatAdds = 5;
 constexpr int16_t kVersionWithTopicIds = 6;
@@ -93,7 +94,11 @@ void handle(RequestContext& context, TxnOffsetCommitRequest&& request,
       std::make_shared<std::pair<Reply<TxnOffsetCommitResponse>, TxnOffsetCommitResponse>>(
           std::move(reply), std::move(response));
   const auto finish = [shared](ErrorCode error) {
-    note_outcome(shared->second, error);
+    // Clients of old cannot wait for a coordinator that is loading.
+    const bool is_old = shared->first.version() < kVersionWithLoading;
+    note_outcome(shared->second, is_old && error == ErrorCode::kCoordinatorLoadInProgress
+                                     ? ErrorCode::kCoordinatorNotAvailable
+                                     : error);
     shared->first.send(shared->second);
   };
   context.broker.at(context.broker.group_owner(request.group_id),
