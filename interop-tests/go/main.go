@@ -34,6 +34,7 @@ func main() {
 		{"two_members_share_and_one_leaves", shares},
 		{"idempotent_over_a_kill", idempotentKill},
 		{"a_record_too_large_and_an_unknown_topic", refusals},
+		{"a_copy_in_transactions_has_each_record_once", transactions},
 	}
 	failed := 0
 	for _, t := range tests {
@@ -105,6 +106,49 @@ func drain(ctx context.Context, c *kgo.Client, seen map[string]bool, count int) 
 		}
 	}
 	return nil
+}
+
+// Every other transaction is aborted and done again.
+func transactions(ctx context.Context) error {
+	source, target, group := name(), name(), name()
+	for _, topic := range []string{source, target} {
+		if err := create(ctx, topic, 3, nil); err != nil {
+			return err
+		}
+	}
+	if err := produce(ctx, source, 0, 300); err != nil {
+		return err
+	}
+	session, err := kgo.NewGroupTransactSession(kgo.SeedBrokers(bootstrap), kgo.TransactionalID(group), kgo.ConsumerGroup(group),
+		kgo.ConsumeTopics(source), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.RequireStableFetchOffsets(),
+		kgo.FetchMaxBytes(2000), kgo.BrokerMaxReadBytes(4000), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		return err
+	}
+	defer session.Close()
+	for copied, round := 0, 0; copied < 300; round++ {
+		fetches := session.PollRecords(ctx, 40)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%d of 300 copied: %w", copied, ctx.Err())
+		}
+		if fetches.NumRecords() == 0 {
+			continue
+		}
+		if err := session.Begin(); err != nil {
+			return err
+		}
+		fetches.EachRecord(func(r *kgo.Record) { session.Produce(ctx, &kgo.Record{Topic: target, Value: r.Value}, nil) })
+		committed, err := session.End(ctx, kgo.TransactionEndTry(round%2 == 1))
+		if err != nil {
+			return err
+		}
+		if committed {
+			copied += fetches.NumRecords()
+		}
+	}
+	reader := client(kgo.ConsumeTopics(target), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	defer reader.Close()
+	return drain(ctx, reader, map[string]bool{}, 300)
 }
 
 func topics(ctx context.Context) error {

@@ -190,6 +190,27 @@ const tests = {
     try { await produce(topic, [{ value: 'x'.repeat(5000) }]); } catch (e) { type = e.type || (e.cause && e.cause.type); }
     equal(type, 'MESSAGE_TOO_LARGE', 'the error');
   },
+  async a_copy_in_transactions_has_each_record_once() {
+    const [source, target, groupId] = [name(), name(), name()];
+    await create(source);
+    await create(target, 2);
+    await produce(source, values(0, 20));
+    const producer = kafka.producer({ transactionalId: groupId, idempotent: true, maxInFlightRequests: 1 });
+    await producer.connect();
+    for (let from = 0; from < 20; from += 5) {
+      for (const ends of ['abort', 'commit']) {
+        const transaction = await producer.transaction();
+        await transaction.send({ topic: target, messages: values(from, from + 5) });
+        await transaction.sendOffsets({ consumerGroupId: groupId, topics: [{ topic: source, partitions: [{ partition: 0, offset: String(from + 5) }] }] });
+        await transaction[ends]();
+      }
+    }
+    await producer.disconnect();
+    // kafkajs reads committed records unless it is told otherwise.
+    const copied = await read(target, 20);
+    equal(copied.map((m) => Number(m.value.toString())).sort((a, b) => a - b), [...Array(20).keys()], 'the copy');
+    await withAdmin(async (a) => equal((await a.fetchOffsets({ groupId, topics: [source] }))[0].partitions[0].offset, '20', 'the offset'));
+  },
   async an_unknown_topic_is_unknown() {
     let type = 'nothing';
     try { await withAdmin((a) => a.fetchTopicMetadata({ topics: [name()] })); } catch (e) { type = e.type; }
