@@ -123,19 +123,28 @@ void Broker::with_own_group(const std::string& group_id,
   partition ? groups_.with(*partition, use) : use(std::unexpected(partition.error()));
 }
 
+size_t Broker::transactions_owner(const std::string& transactional_id) const {
+  const auto topic = image()->topic(kTransactionsTopic);
+  const auto partition = TransactionCoordinator::partition_of(transactional_id, topic.get());
+  return partition ? owner(topic->id, *partition) : shard_;
+}
+
 void Broker::with_transactions(
     const std::string& transactional_id,
     std::move_only_function<void(Result<TransactionShard*>, Broker&)> task) {
+  at(transactions_owner(transactional_id),
+     [transactional_id, task = std::move(task)](Broker& there) mutable {
+       there.with_own_transactions(transactional_id, [&](Result<TransactionShard*> shard) {
+         task(std::move(shard), there);
+       });
+     });
+}
+
+void Broker::with_own_transactions(const std::string& transactional_id,
+                                   const std::function<void(Result<TransactionShard*>)>& use) {
   const auto topic = image()->topic(kTransactionsTopic);
   const auto partition = TransactionCoordinator::partition_of(transactional_id, topic.get());
-  if (!partition) {
-    return task(std::unexpected(partition.error()), *this);
-  }
-  at(owner(topic->id, *partition),
-     [partition = *partition, task = std::move(task)](Broker& there) mutable {
-       there.transactions_.with(
-           partition, [&](Result<TransactionShard*> shard) { task(std::move(shard), there); });
-     });
+  partition ? transactions_.with(*partition, use) : use(std::unexpected(partition.error()));
 }
 
 std::vector<size_t> Broker::all_shards() const {

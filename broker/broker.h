@@ -109,11 +109,14 @@ class Broker {
   // shard.
   void with_group(const std::string& group_id,
                   std::move_only_function<void(Result<GroupShard*>, Broker& owner)> task);
-  // The same for the transactions of an id.
+  // The same three for the transactions of an id.
+  size_t transactions_owner(const std::string& transactional_id) const;
+  void with_own_transactions(const std::string& transactional_id,
+                             const std::function<void(Result<TransactionShard*>)>& use);
   void with_transactions(
       const std::string& transactional_id,
       std::move_only_function<void(Result<TransactionShard*>, Broker& owner)> task);
-  // with_group on the shard that coordinates it.
+  // As with_group, on the very shard that coordinates it.
   void with_own_group(const std::string& group_id,
                       const std::function<void(Result<GroupShard*>)>& use);
   std::vector<size_t> all_shards() const;

@@ -2,10 +2,9 @@
 
 #include <algorithm>
 
+#include "broker/sim/clients.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
-#include "protocol/generated/find_coordinator_request.h"
-#include "protocol/generated/find_coordinator_response.h"
 #include "protocol/generated/offset_commit_request.h"
 #include "protocol/generated/offset_commit_response.h"
 #include "protocol/generated/offset_fetch_request.h"
@@ -17,9 +16,9 @@ using namespace protocol;
 
 namespace {
 
-constexpr int64_t kTimeoutMs = 5'000;
 constexpr int64_t kRetryMs = 40;
 constexpr const char* kGroup = "g";
+constexpr int8_t kGroupKey = 0;
 
 }  // namespace
 
@@ -51,16 +50,6 @@ size_t Readers::records_read() const {
   return count;
 }
 
-// As one of the nodes sees it, not always the same one.
-size_t Readers::leader_of(Reader& reader) {
-  const size_t index = reader.guess++ % cluster_.size();
-  const auto* const partition =
-      cluster_.is_up(index) ? cluster_.node(index)->image()->partition(topic_, reader.partition)
-                            : nullptr;
-  return partition != nullptr && partition->leader > 0 ? static_cast<size_t>(partition->leader - 1)
-                                                       : reader.guess % cluster_.size();
-}
-
 void Readers::fetch(Reader& reader) {
   reader.fetching = !stopping_;
   if (stopping_) {
@@ -75,8 +64,8 @@ void Readers::fetch(Reader& reader) {
                                      .fetch_offset = reader.position,
                                      .partition_max_bytes = 4096}}}};
   cluster_.ask<FetchResponse>(
-      leader_of(reader), std::move(request), kTimeoutMs,
-      [this, &reader](const Result<FetchResponse>& answer) {
+      leader_of(cluster_, topic_, reader.partition, reader.guess), std::move(request),
+      kClientTimeoutMs, [this, &reader](const Result<FetchResponse>& answer) {
         if (answer && answer->responses.size() == 1) {
           const auto& partition = answer->responses[0].partitions.at(0);
           if (partition.error_code == ErrorCode::kNone && partition.records) {
@@ -91,18 +80,14 @@ void Readers::take(Reader& reader, const Bytes& records) {
   std::span<const uint8_t> left = records.span();
   for (auto batch = BatchView::parse(left); batch; batch = BatchView::parse(left)) {
     left = left.subspan(batch->size());
-    RecordIterator iterator(batch->body(), batch->count());
-    for (auto record = iterator.next(); record && *record; record = iterator.next()) {
-      const int64_t offset = batch->base_offset() + (*record)->offset_delta;
-      const auto& value = (*record)->value;
-      const std::string text(reinterpret_cast<const char*>(value->data()), value->size());
+    each_record(*batch, [&](int64_t offset, const std::string& text) {
       const auto [known, fresh] = reader.seen.emplace(offset, text);
       if (!fresh && known->second != text) {
         wrong_ = "partition " + std::to_string(reader.partition) + " had " + known->second +
                  " at offset " + std::to_string(offset) + ", and then " + text;
       }
       reader.position = std::max(reader.position, offset + 1);
-    }
+    });
   }
   // A consumer that starts over now and then reads the same again.
   if (cluster_.random().next() % 64 == 0) {
@@ -110,25 +95,12 @@ void Readers::take(Reader& reader, const Bytes& records) {
   }
 }
 
-void Readers::find_coordinator(std::function<void(size_t)> then) {
-  FindCoordinatorRequest request;
-  request.coordinator_keys = {kGroup};
-  const size_t asked = cluster_.random().next() % cluster_.size();
-  cluster_.ask<FindCoordinatorResponse>(
-      asked, std::move(request), kTimeoutMs,
-      [then = std::move(then), asked](const Result<FindCoordinatorResponse>& answer) {
-        const bool found = answer && answer->coordinators.size() == 1 &&
-                           answer->coordinators[0].error_code == ErrorCode::kNone;
-        then(found ? static_cast<size_t>(answer->coordinators[0].node_id - 1) : asked);
-      });
-}
-
 void Readers::commit(Reader& reader) {
   reader.committing = !stopping_;
   if (stopping_) {
     return;
   }
-  find_coordinator([this, &reader](size_t node) {
+  find_coordinator(cluster_, kGroupKey, kGroup, [this, &reader](size_t node) {
     OffsetCommitRequest request;
     request.group_id = kGroup;
     request.generation_id_or_member_epoch = -1;
@@ -138,7 +110,7 @@ void Readers::commit(Reader& reader) {
         {.topic_id = topic_id_,
          .partitions = {{.partition_index = reader.partition, .committed_offset = offset}}}};
     cluster_.ask<OffsetCommitResponse>(
-        node, std::move(request), kTimeoutMs,
+        node, std::move(request), kClientTimeoutMs,
         [this, &reader, offset](const Result<OffsetCommitResponse>& answer) {
           if (answer && answer->topics.at(0).partitions.at(0).error_code == ErrorCode::kNone) {
             reader.committed = offset;
@@ -159,36 +131,38 @@ void Readers::ask_committed(std::function<void(std::string)> done, int tries) {
   if (tries == 0) {
     return done("the group's coordinator does not answer");
   }
-  find_coordinator([this, done = std::move(done), tries](size_t node) mutable {
-    OffsetFetchRequest request;
-    request.groups = {{.group_id = kGroup}};
-    request.groups[0].topics.emplace();
-    auto& topic = request.groups[0].topics->emplace_back();
-    topic.topic_id = topic_id_;
-    for (const Reader& reader : readers_) {
-      topic.partition_indexes.push_back(reader.partition);
-    }
-    cluster_.ask<OffsetFetchResponse>(
-        node, std::move(request), kTimeoutMs,
-        [this, done = std::move(done), tries](const Result<OffsetFetchResponse>& answer) mutable {
-          if (!answer || answer->groups.at(0).error_code != ErrorCode::kNone) {
-            cluster_.after(
-                500, [this, done = std::move(done), tries] { ask_committed(done, tries - 1); });
-            return;
-          }
-          for (const auto& partition : answer->groups[0].topics.at(0).partitions) {
-            const Reader& reader = readers_.at(static_cast<size_t>(partition.partition_index));
-            const bool is_late = reader.unsure.contains(partition.committed_offset);
-            if ((partition.committed_offset < reader.committed && !is_late) ||
-                partition.committed_offset > reader.tried) {
-              return done("partition " + std::to_string(reader.partition) + ": offset " +
-                          std::to_string(reader.committed) + " was committed, " +
-                          std::to_string(partition.committed_offset) + " is remembered");
-            }
-          }
-          done("");
-        });
-  });
+  find_coordinator(
+      cluster_, kGroupKey, kGroup, [this, done = std::move(done), tries](size_t node) mutable {
+        OffsetFetchRequest request;
+        request.groups = {{.group_id = kGroup}};
+        request.groups[0].topics.emplace();
+        auto& topic = request.groups[0].topics->emplace_back();
+        topic.topic_id = topic_id_;
+        for (const Reader& reader : readers_) {
+          topic.partition_indexes.push_back(reader.partition);
+        }
+        cluster_.ask<OffsetFetchResponse>(
+            node, std::move(request), kClientTimeoutMs,
+            [this, done = std::move(done),
+             tries](const Result<OffsetFetchResponse>& answer) mutable {
+              if (!answer || answer->groups.at(0).error_code != ErrorCode::kNone) {
+                cluster_.after(
+                    500, [this, done = std::move(done), tries] { ask_committed(done, tries - 1); });
+                return;
+              }
+              for (const auto& partition : answer->groups[0].topics.at(0).partitions) {
+                const Reader& reader = readers_.at(static_cast<size_t>(partition.partition_index));
+                const bool is_late = reader.unsure.contains(partition.committed_offset);
+                if ((partition.committed_offset < reader.committed && !is_late) ||
+                    partition.committed_offset > reader.tried) {
+                  return done("partition " + std::to_string(reader.partition) + ": offset " +
+                              std::to_string(reader.committed) + " was committed, " +
+                              std::to_string(partition.committed_offset) + " is remembered");
+                }
+              }
+              done("");
+            });
+      });
 }
 
 }  // namespace klamm::broker::sim

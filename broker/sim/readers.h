@@ -45,8 +45,6 @@ class Readers {
   void fetch(Reader& reader);
   void take(Reader& reader, const protocol::Bytes& records);
   void commit(Reader& reader);
-  void find_coordinator(std::function<void(size_t node)> then);
-  size_t leader_of(Reader& reader);
   void ask_committed(std::function<void(std::string)> done, int tries);
 
   SimCluster& cluster_;

@@ -2,12 +2,11 @@
 
 #include <algorithm>
 
+#include "broker/sim/clients.h"
 #include "protocol/generated/create_topics_request.h"
 #include "protocol/generated/create_topics_response.h"
 #include "protocol/generated/end_txn_request.h"
 #include "protocol/generated/end_txn_response.h"
-#include "protocol/generated/find_coordinator_request.h"
-#include "protocol/generated/find_coordinator_response.h"
 #include "protocol/generated/init_producer_id_request.h"
 #include "protocol/generated/init_producer_id_response.h"
 #include "protocol/generated/produce_request.h"
@@ -22,10 +21,10 @@ using namespace protocol;
 namespace {
 
 constexpr const char* kTopic = "x";
-constexpr int64_t kTimeoutMs = 5'000;
 constexpr int64_t kRetryMs = 30;
 constexpr uint64_t kLateMaxMs = 3'000;
 constexpr int32_t kTransactionTimeoutMs = 8'000;
+constexpr int8_t kGroupKey = 0;
 constexpr int8_t kTransactionKey = 1;
 
 // The producer may send the same again, and learn that all is well.
@@ -74,7 +73,7 @@ bool Transactors::create() {
                        .num_partitions = static_cast<int32_t>(readers_.size()),
                        .replication_factor = 3}};
     cluster_.ask<CreateTopicsResponse>(
-        chance(cluster_.size()), std::move(request), kTimeoutMs,
+        chance(cluster_.size()), std::move(request), kClientTimeoutMs,
         [this](const Result<CreateTopicsResponse>&) { creating_ = false; });
   }
   return false;
@@ -111,32 +110,8 @@ void Transactors::later(Producer& producer, std::function<void()> work) {
   });
 }
 
-void Transactors::find_coordinator(int8_t type, const std::string& key,
-                                   std::function<void(size_t)> then) {
-  FindCoordinatorRequest request;
-  request.key_type = type;
-  request.coordinator_keys = {key};
-  const size_t asked = chance(cluster_.size());
-  cluster_.ask<FindCoordinatorResponse>(
-      asked, std::move(request), kTimeoutMs,
-      [then = std::move(then), asked](const Result<FindCoordinatorResponse>& answer) {
-        const bool found = answer && answer->coordinators.size() == 1 &&
-                           answer->coordinators[0].error_code == ErrorCode::kNone;
-        then(found ? static_cast<size_t>(answer->coordinators[0].node_id - 1) : asked);
-      });
-}
-
-// As one of the nodes sees it, not always the same one.
-size_t Transactors::leader_of(int32_t index, size_t& guess) {
-  const size_t node = guess++ % cluster_.size();
-  const auto* const partition =
-      cluster_.is_up(node) ? cluster_.node(node)->image()->partition(kTopic, index) : nullptr;
-  return partition != nullptr && partition->leader > 0 ? static_cast<size_t>(partition->leader - 1)
-                                                       : guess % cluster_.size();
-}
-
 void Transactors::begin_life(Producer& producer) {
-  find_coordinator(kTransactionKey, producer.id, [this, &producer](size_t node) {
+  find_coordinator(cluster_, kTransactionKey, producer.id, [this, &producer](size_t node) {
     producer.coordinator = node;
     init(producer);
   });
@@ -148,7 +123,7 @@ void Transactors::init(Producer& producer) {
   request.transaction_timeout_ms = kTransactionTimeoutMs;
   const bool is_last = stopping_;
   cluster_.ask<InitProducerIdResponse>(
-      producer.coordinator, std::move(request), kTimeoutMs,
+      producer.coordinator, std::move(request), kClientTimeoutMs,
       [this, &producer, is_last](const Result<InitProducerIdResponse>& answer) {
         if (!answer || answer->error_code != ErrorCode::kNone) {
           return later(producer, [this, &producer] { begin_life(producer); });
@@ -206,14 +181,14 @@ void Transactors::write(Producer& producer) {
     // The request hangs somewhere, the producer gives up, and then it arrives after all.
     cluster_.after(static_cast<int64_t>(chance(kLateMaxMs)), [this, partition, request] {
       size_t guess = chance(cluster_.size());
-      cluster_.ask<ProduceResponse>(leader_of(partition, guess), request, kTimeoutMs,
-                                    [](const Result<ProduceResponse>&) {});
+      cluster_.ask<ProduceResponse>(leader_of(cluster_, kTopic, partition, guess), request,
+                                    kClientTimeoutMs, [](const Result<ProduceResponse>&) {});
     });
     return give_up(producer);
   }
   size_t guess = chance(cluster_.size());
   cluster_.ask<ProduceResponse>(
-      leader_of(partition, guess), std::move(request), kTimeoutMs,
+      leader_of(cluster_, kTopic, partition, guess), std::move(request), kClientTimeoutMs,
       [this, &producer, life = producer.lives, value](const Result<ProduceResponse>& answer) {
         if (producer.lives == life) {
           on_written(producer, value,
@@ -238,38 +213,39 @@ void Transactors::on_written(Producer& producer, const std::string& value, Error
 }
 
 void Transactors::commit_offset(Producer& producer) {
-  find_coordinator(0, producer.id, [this, &producer, life = producer.lives](size_t node) {
-    if (producer.lives != life) {
-      return;
-    }
-    TxnOffsetCommitRequest request;
-    request.transactional_id = producer.id;
-    request.group_id = producer.id;
-    request.producer_id = producer.identity.id;
-    request.producer_epoch = producer.identity.epoch;
-    request.topics = {
-        {.topic_id = topic_id_,
-         .partitions = {
-             {.partition_index = 0,
-              .committed_offset = static_cast<int64_t>(producer.transactions.size()) - 1}}}};
-    cluster_.ask<TxnOffsetCommitResponse>(
-        node, std::move(request), kTimeoutMs,
-        [this, &producer, life](const Result<TxnOffsetCommitResponse>& answer) {
-          if (producer.lives != life) {
-            return;
-          }
-          const ErrorCode code = answer ? answer->topics.at(0).partitions.at(0).error_code
-                                        : ErrorCode::kNetworkException;
-          if (is_passing(code)) {
-            return later(producer, [this, &producer] { commit_offset(producer); });
-          }
-          if (code != ErrorCode::kNone) {
-            return give_up(producer);
-          }
-          producer.transactions.back().offset_acked = true;
-          go_on(producer);
-        });
-  });
+  find_coordinator(
+      cluster_, kGroupKey, producer.id, [this, &producer, life = producer.lives](size_t node) {
+        if (producer.lives != life) {
+          return;
+        }
+        TxnOffsetCommitRequest request;
+        request.transactional_id = producer.id;
+        request.group_id = producer.id;
+        request.producer_id = producer.identity.id;
+        request.producer_epoch = producer.identity.epoch;
+        request.topics = {
+            {.topic_id = topic_id_,
+             .partitions = {
+                 {.partition_index = 0,
+                  .committed_offset = static_cast<int64_t>(producer.transactions.size()) - 1}}}};
+        cluster_.ask<TxnOffsetCommitResponse>(
+            node, std::move(request), kClientTimeoutMs,
+            [this, &producer, life](const Result<TxnOffsetCommitResponse>& answer) {
+              if (producer.lives != life) {
+                return;
+              }
+              const ErrorCode code = answer ? answer->topics.at(0).partitions.at(0).error_code
+                                            : ErrorCode::kNetworkException;
+              if (is_passing(code)) {
+                return later(producer, [this, &producer] { commit_offset(producer); });
+              }
+              if (code != ErrorCode::kNone) {
+                return give_up(producer);
+              }
+              producer.transactions.back().offset_acked = true;
+              go_on(producer);
+            });
+      });
 }
 
 void Transactors::end(Producer& producer, bool commits) {
@@ -279,7 +255,7 @@ void Transactors::end(Producer& producer, bool commits) {
   request.producer_epoch = producer.identity.epoch;
   request.committed = commits;
   cluster_.ask<EndTxnResponse>(
-      producer.coordinator, std::move(request), kTimeoutMs,
+      producer.coordinator, std::move(request), kClientTimeoutMs,
       [this, &producer, life = producer.lives, commits](const Result<EndTxnResponse>& answer) {
         if (producer.lives != life) {
           return;
@@ -298,7 +274,7 @@ void Transactors::on_ended(Producer& producer, bool commits, ErrorCode code,
                            ProducerIdentity next) {
   if (is_passing(code)) {
     return later(producer, [this, &producer, commits] {
-      find_coordinator(kTransactionKey, producer.id,
+      find_coordinator(cluster_, kTransactionKey, producer.id,
                        [this, &producer, life = producer.lives, commits](size_t node) {
                          if (producer.lives == life) {
                            producer.coordinator = node;

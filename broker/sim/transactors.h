@@ -70,8 +70,6 @@ class Transactors {
   uint64_t chance(uint64_t of) { return cluster_.random().next() % of; }
   // Does `work` a little later, unless the producer has begun another life.
   void later(Producer& producer, std::function<void()> work);
-  void find_coordinator(int8_t type, const std::string& key, std::function<void(size_t)> then);
-  size_t leader_of(int32_t partition, size_t& guess);
   void begin_life(Producer& producer);
   void init(Producer& producer);
   void begin(Producer& producer);

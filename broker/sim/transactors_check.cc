@@ -1,6 +1,7 @@
 // The readers of committed records, and what is judged in the end.
 #include <algorithm>
 
+#include "broker/sim/clients.h"
 #include "broker/sim/transactors.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
@@ -15,19 +16,9 @@ using namespace protocol;
 namespace {
 
 constexpr const char* kTopic = "x";
-constexpr int64_t kTimeoutMs = 5'000;
 constexpr int64_t kRetryMs = 40;
+constexpr int8_t kGroupKey = 0;
 constexpr int8_t kReadCommitted = 1;
-
-template <class Use>
-void each_record(const BatchView& batch, const Use& use) {
-  RecordIterator iterator(batch.body(), batch.count());
-  for (auto record = iterator.next(); record && *record; record = iterator.next()) {
-    const auto& value = *(*record)->value;
-    use(batch.base_offset() + (*record)->offset_delta,
-        std::string(reinterpret_cast<const char*>(value.data()), value.size()));
-  }
-}
 
 }  // namespace
 
@@ -46,8 +37,8 @@ void Transactors::fetch(Reader& reader) {
                                      .fetch_offset = reader.position,
                                      .partition_max_bytes = 4096}}}};
   cluster_.ask<FetchResponse>(
-      leader_of(reader.partition, reader.guess), std::move(request), kTimeoutMs,
-      [this, &reader](const Result<FetchResponse>& answer) {
+      leader_of(cluster_, kTopic, reader.partition, reader.guess), std::move(request),
+      kClientTimeoutMs, [this, &reader](const Result<FetchResponse>& answer) {
         if (answer && answer->responses.size() == 1) {
           const auto& partition = answer->responses[0].partitions.at(0);
           std::map<int64_t, int64_t> aborted_from;
@@ -263,14 +254,15 @@ void Transactors::ask_offset(size_t index, int tries, std::function<void(std::st
     return done("the offset of group " + producer.id + " does not become stable");
   }
   find_coordinator(
-      0, producer.id, [this, &producer, index, tries, done = std::move(done)](size_t node) {
+      cluster_, kGroupKey, producer.id,
+      [this, &producer, index, tries, done = std::move(done)](size_t node) {
         OffsetFetchRequest request;
         request.require_stable = true;
         request.groups = {{.group_id = producer.id}};
         request.groups[0].topics.emplace();
         request.groups[0].topics->push_back({.topic_id = topic_id_, .partition_indexes = {0}});
         cluster_.ask<OffsetFetchResponse>(
-            node, std::move(request), kTimeoutMs,
+            node, std::move(request), kClientTimeoutMs,
             [this, &producer, index, tries, done](const Result<OffsetFetchResponse>& answer) {
               const auto* const partition =
                   answer && answer->groups.at(0).error_code == ErrorCode::kNone

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "broker/sim/clients.h"
 #include "protocol/generated/alter_partition_reassignments_request.h"
 #include "protocol/generated/alter_partition_reassignments_response.h"
 #include "protocol/generated/create_topics_request.h"
@@ -21,7 +22,6 @@ using namespace protocol;
 
 namespace {
 
-constexpr int64_t kTimeoutMs = 5'000;
 constexpr int64_t kRetryMs = 30;
 constexpr uint64_t kPlainPauseMaxMs = 60;
 
@@ -57,7 +57,7 @@ bool Workload::create() {
     request.topics[0].configs.push_back({.name = name, .value = value});
   }
   cluster_.ask<CreateTopicsResponse>(
-      cluster_.random().next() % cluster_.size(), std::move(request), kTimeoutMs,
+      cluster_.random().next() % cluster_.size(), std::move(request), kClientTimeoutMs,
       [this](const Result<CreateTopicsResponse>&) { creating_ = false; });
   return false;
 }
@@ -115,7 +115,7 @@ void Workload::reassign(int32_t partition, std::vector<int32_t> brokers) {
   request.topics = {{.name = topic_, .partitions = {{.partition_index = partition}}}};
   request.topics[0].partitions[0].replicas = std::move(brokers);
   cluster_.ask<AlterPartitionReassignmentsResponse>(
-      cluster_.random().next() % cluster_.size(), std::move(request), kTimeoutMs,
+      cluster_.random().next() % cluster_.size(), std::move(request), kClientTimeoutMs,
       [](const Result<AlterPartitionReassignmentsResponse>&) {});
 }
 
@@ -123,7 +123,7 @@ void Workload::elect() {
   ElectLeadersRequest request;
   request.topic_partitions.reset();
   cluster_.ask<ElectLeadersResponse>(cluster_.random().next() % cluster_.size(), std::move(request),
-                                     kTimeoutMs, [](const Result<ElectLeadersResponse>&) {});
+                                     kClientTimeoutMs, [](const Result<ElectLeadersResponse>&) {});
 }
 
 void Workload::watch() {
@@ -225,7 +225,7 @@ void Workload::get_id(Producer& producer) {
   request.transactional_id.reset();
   request.transaction_timeout_ms = 60'000;
   cluster_.ask<InitProducerIdResponse>(
-      broker_for(producer.partition, producer.guess), std::move(request), kTimeoutMs,
+      broker_for(producer.partition, producer.guess), std::move(request), kClientTimeoutMs,
       [this, &producer](const Result<InitProducerIdResponse>& answer) {
         if (answer && answer->error_code == ErrorCode::kNone) {
           producer.producer_id = answer->producer_id;
@@ -248,7 +248,7 @@ void Workload::send(size_t broker, int32_t partition, int16_t acks, const std::s
       {.topic_id = topic_id_,
        .partition_data = {{.index = partition, .records = Payload(builder.build())}}}};
   cluster_.ask<ProduceResponse>(
-      broker, std::move(request), kTimeoutMs,
+      broker, std::move(request), kClientTimeoutMs,
       [done = std::move(done)](const Result<ProduceResponse>& answer) {
         done(answer ? &answer->responses.at(0).partition_responses.at(0) : nullptr);
       });
@@ -301,14 +301,11 @@ Result<std::map<int64_t, std::string>> Workload::read(Node& node, int32_t partit
   std::map<int64_t, std::string> values;
   TRY(Partition* const replica, node.shard(0).replicas().find_replica({topic_, partition}));
   TRY_VOID(replica->log().visit(0, [&](const BatchView& batch) {
-    RecordIterator records(batch.body(), batch.count());
-    for (auto record = records.next(); record && *record; record = records.next()) {
-      const int64_t offset = batch.base_offset() + (*record)->offset_delta;
-      if (offset < end && (*record)->value) {
-        values[offset] = std::string(reinterpret_cast<const char*>((*record)->value->data()),
-                                     (*record)->value->size());
+    each_record(batch, [&](int64_t offset, const std::string& value) {
+      if (offset < end) {
+        values[offset] = value;
       }
-    }
+    });
     return batch.next_offset() < end;
   }));
   return values;

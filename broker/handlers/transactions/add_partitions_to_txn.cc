@@ -59,8 +59,8 @@ TransactionResult verify(const TransactionShard& shard, const Asked& asked) {
   return result;
 }
 
-void add(TransactionShard& shard, Broker& owner, const Asked& asked, int16_t version,
-         std::function<void(TransactionResult)> done) {
+void add(TransactionShard& shard, const Asked& asked, int16_t version, int64_t now_ms,
+         AnswerSlot<TransactionResult> slot) {
   std::set<TransactionPlace> places;
   for (const auto& topic : asked.topics) {
     for (const int32_t partition : topic.partitions) {
@@ -70,53 +70,27 @@ void add(TransactionShard& shard, Broker& owner, const Asked& asked, int16_t ver
   const int16_t client_version =
       version >= kVersionForBrokers ? kVersionWithEpochPerTransaction : int16_t{0};
   shard.add_partitions(asked.transactional_id, {asked.producer_id, asked.producer_epoch}, places,
-                       client_version, owner.clock().wall_ms(),
-                       [asked, version, done = std::move(done)](ErrorCode error) {
+                       client_version, now_ms,
+                       [asked, version, slot = std::move(slot)](ErrorCode error) mutable {
                          const bool is_old = version < kVersionWithFencing;
-                         done(answer_all(asked, error == ErrorCode::kProducerFenced && is_old
-                                                    ? ErrorCode::kInvalidProducerEpoch
-                                                    : error));
+                         slot.put(answer_all(asked, error == ErrorCode::kProducerFenced && is_old
+                                                        ? ErrorCode::kInvalidProducerEpoch
+                                                        : error));
                        });
 }
 
-void ask(Broker& here, const Asked& asked, int16_t version,
-         std::function<void(TransactionResult)> done) {
-  if (auto refused = refuse_unknown(here, asked)) {
-    return done(std::move(*refused));
+void ask(Broker& owner, const Asked& asked, int16_t version, AnswerSlot<TransactionResult> slot) {
+  if (auto refused = refuse_unknown(owner, asked)) {
+    return slot.put(std::move(*refused));
   }
-  here.with_transactions(asked.transactional_id,
-                         [asked, version, home = here.shard(), done = std::move(done)](
-                             Result<TransactionShard*> shard, Broker& owner) {
-                           const auto at_home = [&owner, home, done](TransactionResult result) {
-                             owner.at(home, [done, result = std::move(result)](Broker&) mutable {
-                               done(std::move(result));
-                             });
-                           };
-                           if (!shard) {
-                             return at_home(answer_all(asked, shard.error().code));
-                           }
-                           asked.verify_only ? at_home(verify(**shard, asked))
-                                             : add(**shard, owner, asked, version, at_home);
-                         });
+  owner.with_own_transactions(asked.transactional_id, [&](Result<TransactionShard*> shard) {
+    if (!shard) {
+      return slot.put(answer_all(asked, shard.error().code));
+    }
+    asked.verify_only ? slot.put(verify(**shard, asked))
+                      : add(**shard, asked, version, owner.clock().wall_ms(), std::move(slot));
+  });
 }
-
-// Answers once all transactions have.
-struct Open {
-  Reply<AddPartitionsToTxnResponse> reply;
-  AddPartitionsToTxnResponse response;
-  size_t left;
-
-  void finish_one() {
-    if (--left > 0) {
-      return;
-    }
-    if (reply.version() < kVersionForBrokers) {
-      auto results = std::exchange(response.results_by_transaction, {});
-      response.results_by_topic_v3_and_below = std::move(results.front().topic_results);
-    }
-    reply.send(response);
-  }
-};
 
 }  // namespace
 
@@ -128,17 +102,24 @@ void handle(RequestContext& context, AddPartitionsToTxnRequest&& request,
                                     .producer_epoch = request.v3_and_below_producer_epoch,
                                     .topics = std::move(request.v3_and_below_topics)});
   }
-  const auto open =
-      std::make_shared<Open>(Open{std::move(reply), {}, request.transactions.size() + 1});
-  open->response.results_by_transaction.resize(request.transactions.size());
-  for (size_t i = 0; i < request.transactions.size(); ++i) {
-    ask(context.broker, request.transactions[i], context.version,
-        [open, i](TransactionResult result) {
-          open->response.results_by_transaction[i] = std::move(result);
-          open->finish_one();
-        });
-  }
-  open->finish_one();
+  ask_owners_for<TransactionResult>(
+      context.broker, std::move(request.transactions),
+      [&broker = context.broker](const Asked& asked) {
+        return broker.transactions_owner(asked.transactional_id);
+      },
+      [version = context.version](Broker& owner, const Asked& asked,
+                                  AnswerSlot<TransactionResult> slot) {
+        ask(owner, asked, version, std::move(slot));
+      },
+      [reply = std::move(reply)](std::vector<TransactionResult> results) mutable {
+        AddPartitionsToTxnResponse response;
+        if (reply.version() < kVersionForBrokers) {
+          response.results_by_topic_v3_and_below = std::move(results.front().topic_results);
+        } else {
+          response.results_by_transaction = std::move(results);
+        }
+        reply.send(response);
+      });
 }
 
 }  // namespace klamm::broker

@@ -1,0 +1,54 @@
+#pragma once
+// What all clients of the simulated cluster do alike: find coordinators and leaders, and take
+// batches apart.
+#include <functional>
+#include <string>
+
+#include "broker/sim/sim_cluster.h"
+#include "protocol/generated/find_coordinator_request.h"
+#include "protocol/generated/find_coordinator_response.h"
+#include "protocol/records/batch.h"
+
+namespace klamm::broker::sim {
+
+inline constexpr int64_t kClientTimeoutMs = 5'000;
+
+// Asks some node; `then` gets the coordinator, or that node when it does not know.
+inline void find_coordinator(SimCluster& cluster, int8_t type, const std::string& key,
+                             std::function<void(size_t node)> then) {
+  protocol::FindCoordinatorRequest request;
+  request.key_type = type;
+  request.coordinator_keys = {key};
+  const size_t asked = cluster.random().next() % cluster.size();
+  cluster.ask<protocol::FindCoordinatorResponse>(
+      asked, std::move(request), kClientTimeoutMs,
+      [then = std::move(then), asked](const Result<protocol::FindCoordinatorResponse>& answer) {
+        const bool found = answer && answer->coordinators.size() == 1 &&
+                           answer->coordinators[0].error_code == ErrorCode::kNone;
+        then(found ? static_cast<size_t>(answer->coordinators[0].node_id - 1) : asked);
+      });
+}
+
+// As one of the nodes sees it, not always the same one: `guess` moves on.
+inline size_t leader_of(SimCluster& cluster, const std::string& topic, int32_t partition,
+                        size_t& guess) {
+  const size_t node = guess++ % cluster.size();
+  const auto* const image =
+      cluster.is_up(node) ? cluster.node(node)->image()->partition(topic, partition) : nullptr;
+  return image != nullptr && image->leader > 0 ? static_cast<size_t>(image->leader - 1)
+                                               : guess % cluster.size();
+}
+
+// Calls `use` with the offset and the value of each record that has one.
+template <class Use>
+void each_record(const protocol::BatchView& batch, const Use& use) {
+  protocol::RecordIterator iterator(batch.body(), batch.count());
+  for (auto record = iterator.next(); record && *record; record = iterator.next()) {
+    if (const auto& value = (*record)->value) {
+      use(batch.base_offset() + (*record)->offset_delta,
+          std::string(reinterpret_cast<const char*>(value->data()), value->size()));
+    }
+  }
+}
+
+}  // namespace klamm::broker::sim
