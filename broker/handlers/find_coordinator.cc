@@ -1,6 +1,7 @@
 // FindCoordinator (key 10), v0-6.   v1: key types.   v4: many keys at once.   v6: share groups
 // (type 2). Creates the coordinator's topic when it is first needed. Share coordinators are not
 // served yet; their keys are answered with UNSUPPORTED_VERSION, which clients report at once.
+#include "broker/cluster/broker_address.h"
 #include "broker/handlers/handlers.h"
 #include "broker/node.h"
 #include "protocol/generated/find_coordinator_request.h"
@@ -40,17 +41,13 @@ Coordinator find(Node& node, const std::string& listener, int8_t type, const std
   }
   const int32_t partition =
       coordinator_partition(key, static_cast<int32_t>(topic->partitions.size()));
-  const auto broker = image.brokers.find(topic->partitions.at(partition).leader);
-  if (broker != image.brokers.end()) {
-    for (const auto& endpoint : broker->second.endpoints) {
-      if (endpoint.name == listener) {
-        return {.key = key,
-                .node_id = broker->first,
-                .host = endpoint.host,
-                .port = endpoint.port,
-                .error_message = ""};
-      }
-    }
+  const int32_t leader = topic->partitions.at(partition).leader;
+  if (const auto address = address_of(image, leader, listener)) {
+    return {.key = key,
+            .node_id = leader,
+            .host = address->host,
+            .port = address->port,
+            .error_message = ""};
   }
   return failed(key, ErrorCode::kCoordinatorNotAvailable, "The coordinator is not available.");
 }

@@ -2,6 +2,7 @@
 // PRODUCER_FENCED.   v6: two-phase commit (KIP-939).   Answered when the block of ids, or the
 // transactional id's new epoch, is committed.
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/transactions/fencing.h"
 #include "broker/node.h"
 #include "protocol/generated/init_producer_id_request.h"
 #include "protocol/generated/init_producer_id_response.h"
@@ -57,11 +58,8 @@ void handle(RequestContext& context, InitProducerIdRequest&& request,
         }
         (*shard)->init(init, owner.clock().wall_ms(),
                        [reply = std::move(reply)](TransactionShard::Identified result) mutable {
-                         const bool is_old = reply.version() < kVersionWithFencing;
-                         const bool is_fenced = result.error == ErrorCode::kProducerFenced;
-                         reply.send(answer(
-                             is_fenced && is_old ? ErrorCode::kInvalidProducerEpoch : result.error,
-                             result.producer));
+                         const bool knows = reply.version() >= kVersionWithFencing;
+                         reply.send(answer(in_words_of(knows, result.error), result.producer));
                        });
       });
 }

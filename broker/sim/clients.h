@@ -5,6 +5,7 @@
 #include <string>
 
 #include "broker/sim/sim_cluster.h"
+#include "protocol/generated/fetch_request.h"
 #include "protocol/generated/find_coordinator_request.h"
 #include "protocol/generated/find_coordinator_response.h"
 #include "protocol/records/batch.h"
@@ -37,6 +38,21 @@ inline size_t leader_of(SimCluster& cluster, const std::string& topic, int32_t p
       cluster.is_up(node) ? cluster.node(node)->image()->partition(topic, partition) : nullptr;
   return image != nullptr && image->leader > 0 ? static_cast<size_t>(image->leader - 1)
                                                : guess % cluster.size();
+}
+
+// What a reader of one partition asks for.
+inline protocol::FetchRequest fetch_of(const protocol::Uuid& topic_id, int32_t partition,
+                                       int64_t offset, int8_t isolation_level) {
+  protocol::FetchRequest request;
+  request.max_wait_ms = 200;
+  request.min_bytes = 1;
+  request.isolation_level = isolation_level;
+  request.session_epoch = -1;
+  request.topics = {
+      {.topic_id = topic_id,
+       .partitions = {
+           {.partition = partition, .fetch_offset = offset, .partition_max_bytes = 4096}}}};
+  return request;
 }
 
 // Calls `use` with the offset and the value of each record that has one.

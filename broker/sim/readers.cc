@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "broker/sim/clients.h"
-#include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
 #include "protocol/generated/offset_commit_request.h"
 #include "protocol/generated/offset_commit_response.h"
@@ -19,6 +18,7 @@ namespace {
 constexpr int64_t kRetryMs = 40;
 constexpr const char* kGroup = "g";
 constexpr int8_t kGroupKey = 0;
+constexpr int8_t kReadUncommitted = 0;
 
 }  // namespace
 
@@ -55,17 +55,10 @@ void Readers::fetch(Reader& reader) {
   if (stopping_) {
     return;
   }
-  FetchRequest request;
-  request.max_wait_ms = 200;
-  request.min_bytes = 1;
-  request.session_epoch = -1;
-  request.topics = {{.topic_id = topic_id_,
-                     .partitions = {{.partition = reader.partition,
-                                     .fetch_offset = reader.position,
-                                     .partition_max_bytes = 4096}}}};
   cluster_.ask<FetchResponse>(
-      leader_of(cluster_, topic_, reader.partition, reader.guess), std::move(request),
-      kClientTimeoutMs, [this, &reader](const Result<FetchResponse>& answer) {
+      leader_of(cluster_, topic_, reader.partition, reader.guess),
+      fetch_of(topic_id_, reader.partition, reader.position, kReadUncommitted), kClientTimeoutMs,
+      [this, &reader](const Result<FetchResponse>& answer) {
         if (answer && answer->responses.size() == 1) {
           const auto& partition = answer->responses[0].partitions.at(0);
           if (partition.error_code == ErrorCode::kNone && partition.records) {

@@ -3,7 +3,6 @@
 
 #include "broker/sim/clients.h"
 #include "broker/sim/transactors.h"
-#include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
 #include "protocol/generated/offset_fetch_request.h"
 #include "protocol/generated/offset_fetch_response.h"
@@ -27,18 +26,10 @@ void Transactors::fetch(Reader& reader) {
   if (stopping_) {
     return;
   }
-  FetchRequest request;
-  request.max_wait_ms = 200;
-  request.min_bytes = 1;
-  request.isolation_level = kReadCommitted;
-  request.session_epoch = -1;
-  request.topics = {{.topic_id = topic_id_,
-                     .partitions = {{.partition = reader.partition,
-                                     .fetch_offset = reader.position,
-                                     .partition_max_bytes = 4096}}}};
   cluster_.ask<FetchResponse>(
-      leader_of(cluster_, kTopic, reader.partition, reader.guess), std::move(request),
-      kClientTimeoutMs, [this, &reader](const Result<FetchResponse>& answer) {
+      leader_of(cluster_, kTopic, reader.partition, reader.guess),
+      fetch_of(topic_id_, reader.partition, reader.position, kReadCommitted), kClientTimeoutMs,
+      [this, &reader](const Result<FetchResponse>& answer) {
         if (answer && answer->responses.size() == 1) {
           const auto& partition = answer->responses[0].partitions.at(0);
           std::map<int64_t, int64_t> aborted_from;

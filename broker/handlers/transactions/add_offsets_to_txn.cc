@@ -1,6 +1,7 @@
 // AddOffsetsToTxn (key 25), v0-4.   v2: PRODUCER_FENCED.   Takes the partition that keeps a group's
 // offsets into the transaction. Answered when that is committed.
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/transactions/fencing.h"
 #include "protocol/generated/add_offsets_to_txn_request.h"
 #include "protocol/generated/add_offsets_to_txn_response.h"
 
@@ -14,9 +15,7 @@ constexpr int16_t kVersionWithFencing = 2;
 
 AddOffsetsToTxnResponse answer(ErrorCode error, int16_t version) {
   AddOffsetsToTxnResponse response;
-  const bool is_old = version < kVersionWithFencing;
-  response.error_code =
-      error == ErrorCode::kProducerFenced && is_old ? ErrorCode::kInvalidProducerEpoch : error;
+  response.error_code = in_words_of(version >= kVersionWithFencing, error);
   return response;
 }
 

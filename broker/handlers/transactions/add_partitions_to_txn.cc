@@ -3,6 +3,7 @@
 // in it (KIP-890).   Answered when all additions are committed.
 #include "broker/ask_owners.h"
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/transactions/fencing.h"
 #include "protocol/generated/add_partitions_to_txn_request.h"
 #include "protocol/generated/add_partitions_to_txn_response.h"
 
@@ -69,14 +70,11 @@ void add(TransactionShard& shard, const Asked& asked, int16_t version, int64_t n
   }
   const int16_t client_version =
       version >= kVersionForBrokers ? kVersionWithEpochPerTransaction : int16_t{0};
-  shard.add_partitions(asked.transactional_id, {asked.producer_id, asked.producer_epoch}, places,
-                       client_version, now_ms,
-                       [asked, version, slot = std::move(slot)](ErrorCode error) mutable {
-                         const bool is_old = version < kVersionWithFencing;
-                         slot.put(answer_all(asked, error == ErrorCode::kProducerFenced && is_old
-                                                        ? ErrorCode::kInvalidProducerEpoch
-                                                        : error));
-                       });
+  shard.add_partitions(
+      asked.transactional_id, {asked.producer_id, asked.producer_epoch}, places, client_version,
+      now_ms, [asked, version, slot = std::move(slot)](ErrorCode error) mutable {
+        slot.put(answer_all(asked, in_words_of(version >= kVersionWithFencing, error)));
+      });
 }
 
 void ask(Broker& owner, const Asked& asked, int16_t version, AnswerSlot<TransactionResult> slot) {

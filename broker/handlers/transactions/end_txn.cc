@@ -2,6 +2,7 @@
 // transaction's id and epoch (KIP-890).   Answered when the decision is committed; the markers
 // follow.
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/transactions/fencing.h"
 #include "protocol/generated/end_txn_request.h"
 #include "protocol/generated/end_txn_response.h"
 
@@ -16,9 +17,7 @@ constexpr int16_t kVersionWithEpochs = 5;
 
 EndTxnResponse answer(const TransactionShard::Identified& result, int16_t version) {
   EndTxnResponse response;
-  const bool is_fenced = result.error == ErrorCode::kProducerFenced;
-  response.error_code =
-      is_fenced && version < kVersionWithFencing ? ErrorCode::kInvalidProducerEpoch : result.error;
+  response.error_code = in_words_of(version >= kVersionWithFencing, result.error);
   if (version >= kVersionWithEpochs) {
     response.producer_id = result.producer.id;
     response.producer_epoch = result.producer.epoch;
