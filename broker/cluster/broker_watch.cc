@@ -1,5 +1,7 @@
 #include "broker/cluster/broker_watch.h"
 
+#include "broker/cluster/broker_address.h"
+
 namespace klamm::broker {
 
 void BrokerWatch::follow(const replication::MetadataImage& image, bool active) {
@@ -15,13 +17,10 @@ void BrokerWatch::follow(const replication::MetadataImage& image, bool active) {
     if (id == self_ || broker.fenced || watched_.contains(id)) {
       continue;
     }
-    for (const auto& endpoint : broker.endpoints) {
-      if (endpoint.name == listener_) {
-        watched_[id] = {broker.epoch, transport_.watch({endpoint.host, endpoint.port},
-                                                       [this, id = id, epoch = broker.epoch] {
-                                                         gone_(id, epoch);
-                                                       })};
-      }
+    if (const auto address = address_of(image, id, listener_)) {
+      watched_[id] = {
+          broker.epoch,
+          transport_.watch(*address, [this, id = id, epoch = broker.epoch] { gone_(id, epoch); })};
     }
   }
 }

@@ -20,7 +20,7 @@ class Throttle {
   // Whether this node's replica of the partition is one that is bounded.
   bool applies(const BrokerConfig& config, const replication::MetadataImage& image,
                const std::string& topic, int32_t partition) const;
-  // Whether the bound is passed for now.
+  // Whether the bound is passed at this moment.
   bool is_exceeded(const BrokerConfig& config, int64_t now_ms) const;
   // Bytes of a bounded replica have moved.
   void record(int64_t bytes, int64_t now_ms);
