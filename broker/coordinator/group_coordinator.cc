@@ -1,9 +1,39 @@
 #include "broker/coordinator/group_coordinator.h"
 
+#include <algorithm>
+
+#include "broker/config/keys.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "storage/log_dir.h"
 
 namespace klamm::broker {
 namespace {
+
+bool is_given(const BrokerConfig& config, const char* key) { return !config.settings(key).empty(); }
+
+// Two defaults are not Kafka's: members are told to speak more often, so that a rebalance takes
+// less time, and a new target is computed at once. What is configured holds.
+void read_consumer_config(const BrokerConfig& config, GroupShardConfig& shard) {
+  constexpr const char* kHeartbeat = "group.consumer.heartbeat.interval.ms";
+  constexpr const char* kAssignment = "group.consumer.assignment.interval.ms";
+  ConsumerSettings& consumer = shard.consumer;
+  consumer.session_timeout_ms =
+      static_cast<int32_t>(config.number("group.consumer.session.timeout.ms"));
+  if (is_given(config, kHeartbeat)) {
+    consumer.heartbeat_interval_ms = static_cast<int32_t>(config.number(kHeartbeat));
+  }
+  if (is_given(config, kAssignment)) {
+    consumer.assignment_interval_ms = static_cast<int32_t>(config.number(kAssignment));
+  }
+  consumer.regex_refresh_ms = config.number("group.consumer.regex.refresh.interval.ms");
+  consumer.members_max = static_cast<size_t>(config.number("group.consumer.max.size"));
+  consumer.assignors = split_list(config.get("group.consumer.assignors"));
+  std::string policy = config.get("group.consumer.migration.policy");
+  std::ranges::transform(policy, policy.begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool both = policy == "bidirectional";
+  shard.migration = {.upgrade = both || policy == "upgrade",
+                     .downgrade = both || policy == "downgrade"};
+}
 
 GroupShardConfig read_config(const BrokerConfig& config) {
   GroupShardConfig shard;
@@ -14,6 +44,7 @@ GroupShardConfig read_config(const BrokerConfig& config) {
   shard.classic.initial_rebalance_delay_ms =
       static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms"));
   shard.classic.members_max = static_cast<size_t>(config.number("group.max.size"));
+  read_consumer_config(config, shard);
   shard.offsets_retention_ms = config.number("offsets.retention.minutes") * 60'000;
   shard.expiry_check_ms = config.number("offsets.retention.check.interval.ms");
   return shard;
@@ -30,11 +61,23 @@ std::string uuid_text(storage::Random& random) {
 
 GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
                                    const storage::Clock& clock, storage::Random& random)
-    : config_(read_config(config)),
+    : config_(std::make_unique<GroupShardConfig>(read_config(config))),
       metadata_size_max_(config.number("offset.metadata.max.bytes")),
-      runtime_(kOffsetsTopic, replicas, timers, clock, [this, &random](RecordSink& sink) {
-        return std::make_unique<GroupShard>(sink, config_, [&random] { return uuid_text(random); });
-      }) {}
+      runtime_(kOffsetsTopic, replicas, timers, clock,
+               [this, &replicas, &random](RecordSink& sink) {
+                 return std::make_unique<GroupShard>(
+                     sink, *config_,
+                     GroupSurroundings{[&replicas] { return replicas.image(); },
+                                       [&random] { return uuid_text(random); }});
+               }) {
+  protocols_ = split_list(config.get("group.coordinator.rebalance.protocols"));
+}
+
+GroupCoordinator::~GroupCoordinator() = default;
+
+bool GroupCoordinator::serves(std::string_view protocol) const {
+  return std::ranges::find(protocols_, protocol) != protocols_.end();
+}
 
 Result<int32_t> GroupCoordinator::partition_of(const std::string& group_id,
                                                const replication::TopicImage* topic) {

@@ -2,12 +2,18 @@
 // The group coordinator of the __consumer_offsets partitions that one shard of the node owns: finds
 // the state of a group and keeps its timer armed.
 #include <functional>
+#include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
-#include "broker/coordinator/group/group_shard.h"
+#include "broker/config/broker_config.h"
 #include "broker/coordinator/runtime.h"
 
 namespace klamm::broker {
+
+class GroupShard;
+struct GroupShardConfig;
 
 inline constexpr const char* kOffsetsTopic = "__consumer_offsets";
 
@@ -15,6 +21,7 @@ class GroupCoordinator {
  public:
   GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
                    const storage::Clock& clock, storage::Random& random);
+  ~GroupCoordinator();
 
   // The partition that coordinates a group. INVALID_GROUP_ID for an empty id,
   // COORDINATOR_NOT_AVAILABLE while there is no topic.
@@ -30,11 +37,14 @@ class GroupCoordinator {
   }
   // Visits the groups of every partition that this shard of the node coordinates.
   void for_each(const std::function<void(GroupShard&)>& visit);
+  // Whether group.coordinator.rebalance.protocols has the protocol.
+  bool serves(std::string_view protocol) const;
   int64_t metadata_size_max() const { return metadata_size_max_; }
 
  private:
-  GroupShardConfig config_;
+  std::unique_ptr<const GroupShardConfig> config_;
   int64_t metadata_size_max_;
+  std::vector<std::string> protocols_;
   CoordinatorRuntime runtime_;
 };
 

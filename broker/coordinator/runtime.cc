@@ -4,6 +4,7 @@
 
 #include <deque>
 
+#include "protocol/base/utf16.h"
 #include "protocol/records/builder.h"
 #include "protocol/records/compression.h"
 
@@ -259,24 +260,8 @@ void CoordinatorRuntime::for_each(const std::function<void(CoordinatorShard&)>& 
 }
 
 int32_t coordinator_partition(const std::string& key, int32_t partitions) {
-  // Java hashes UTF-16 units; a key is decoded from UTF-8 first.
   uint32_t hash = 0;
-  const auto add = [&](uint32_t unit) { hash = 31 * hash + unit; };
-  for (size_t i = 0; i < key.size();) {
-    const auto lead = static_cast<uint8_t>(key[i]);
-    const int length = lead < 0x80 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
-    uint32_t point = length == 1 ? lead : lead & (0xFFu >> (length + 1));
-    for (int k = 1; k < length && i + static_cast<size_t>(k) < key.size(); ++k) {
-      point = point << 6 | (static_cast<uint8_t>(key[i + static_cast<size_t>(k)]) & 0x3F);
-    }
-    if (point >= 0x10000) {
-      add(0xD800 + ((point - 0x10000) >> 10));
-      add(0xDC00 + ((point - 0x10000) & 0x3FF));
-    } else {
-      add(point);
-    }
-    i += static_cast<size_t>(length);
-  }
+  protocol::for_each_utf16_unit(key, [&](uint16_t unit) { hash = 31 * hash + unit; });
   const auto value = static_cast<int32_t>(hash);
   const int32_t positive = value == INT32_MIN ? 0 : std::abs(value);
   return positive % partitions;

@@ -20,6 +20,7 @@ namespace klamm::protocol {
   X(AlterPartitionReassignments) X(ListPartitionReassignments) X(ElectLeaders) \
   X(AlterConfigs) X(IncrementalAlterConfigs) X(ListConfigResources) \
   X(AddPartitionsToTxn) X(AddOffsetsToTxn) X(EndTxn) X(WriteTxnMarkers) X(TxnOffsetCommit) \
+  X(ConsumerGroupHeartbeat) X(ConsumerGroupDescribe) \
   X(DescribeProducers) X(DescribeTransactions) X(ListTransactions) \
   X(UpdateFeatures) X(UnregisterBroker) X(AddRaftVoter) X(RemoveRaftVoter) X(UpdateRaftVoter)
 // clang-format on

@@ -1,20 +1,27 @@
 #include "broker/coordinator/group/group_shard.h"
 
+#include "broker/coordinator/group/consumer/consumer_records.h"
+#include "protocol/base/reader.h"
+
 namespace klamm::broker {
 
 using namespace protocol;
 
-ClassicGroup* GroupShard::find(const std::string& group_id) {
-  const auto found = groups_.find(group_id);
-  return found == groups_.end() ? nullptr : found->second.get();
-}
+namespace {
 
-ClassicGroup& GroupShard::find_or_create(const std::string& group_id) {
-  auto& group = groups_[group_id];
-  if (group == nullptr) {
-    group = std::make_unique<ClassicGroup>(group_id, config_.classic, *this);
+// Whoever could not be taken out of its group is tried again after that long.
+constexpr int64_t kFenceRetryMs = 1'000;
+
+}  // namespace
+
+ClassicGroup& GroupShard::find_or_create_classic(const std::string& group_id) {
+  if (ClassicGroup* const known = find<ClassicGroup>(group_id)) {
+    return *known;
   }
-  return *group;
+  auto fresh = std::make_unique<ClassicGroup>(group_id, config_.classic, *this);
+  ClassicGroup& group = *fresh;
+  groups_[group_id] = std::move(fresh);
+  return group;
 }
 
 void GroupShard::unschedule(const std::string& group_id) {
@@ -24,207 +31,59 @@ void GroupShard::unschedule(const std::string& group_id) {
   }
 }
 
-void GroupShard::reschedule(const ClassicGroup& group) {
-  unschedule(group.id());
-  if (const auto deadline = group.next_deadline()) {
-    deadlines_.insert({*deadline, group.id()});
-    deadline_of_[group.id()] = *deadline;
-  }
-}
-
-void GroupShard::join(const JoinGroupRequest& request, const JoinContext& context, int64_t now_ms,
-                      Respond<JoinGroupResponse> respond) {
-  const auto refuse = [&](ErrorCode code) {
-    respond({.error_code = code, .member_id = request.member_id});
-  };
-  if (request.session_timeout_ms < config_.classic.session_timeout_min_ms ||
-      request.session_timeout_ms > config_.classic.session_timeout_max_ms) {
-    return refuse(ErrorCode::kInvalidSessionTimeout);
-  }
-  if (!request.member_id.empty() && find(request.group_id) == nullptr) {
-    return refuse(ErrorCode::kUnknownMemberId);
-  }
-  ClassicGroup& group = find_or_create(request.group_id);
-  group.join(request, context, now_ms, std::move(respond));
-  reschedule(group);
-}
-
-void GroupShard::sync(const SyncGroupRequest& request, int64_t now_ms,
-                      Respond<SyncGroupResponse> respond) {
-  ClassicGroup* group = find(request.group_id);
+void GroupShard::reschedule(const std::string& group_id) {
+  unschedule(group_id);
+  const Group* const group = find(group_id);
   if (group == nullptr) {
-    return respond({.error_code = ErrorCode::kUnknownMemberId});
+    return;
   }
-  group->sync(request, now_ms, std::move(respond));
-  reschedule(*group);
+  if (const auto deadline = group->next_deadline()) {
+    deadlines_.insert({*deadline, group_id});
+    deadline_of_[group_id] = *deadline;
+  }
 }
 
-ErrorCode GroupShard::heartbeat(const HeartbeatRequest& request, int64_t now_ms) {
-  ClassicGroup* group = find(request.group_id);
-  if (group == nullptr) {
-    return ErrorCode::kUnknownMemberId;
-  }
-  const ErrorCode result = group->heartbeat(request, now_ms);
-  reschedule(*group);
-  return result;
+void GroupShard::write(std::vector<CoordinatorRecord> records,
+                       std::function<void(ErrorCode)> done) {
+  records.empty() ? done(ErrorCode::kNone) : sink_.append(std::move(records), std::move(done));
 }
 
-ErrorCode GroupShard::leave(const std::string& group_id, const std::string& member_id,
-                            const std::optional<std::string>& instance_id, int64_t now_ms) {
-  ClassicGroup* group = find(group_id);
-  if (group == nullptr) {
-    return ErrorCode::kUnknownMemberId;
-  }
-  const ErrorCode result = group->leave(member_id, instance_id, now_ms);
-  reschedule(*group);
-  return result;
-}
-
-ErrorCode GroupShard::check_commit(const CommitRequest& request, bool in_transaction,
-                                   int64_t now_ms) {
-  ClassicGroup* group = find(request.group_id);
-  if (group != nullptr) {
-    const ErrorCode error = group->check_commit(request.member_id, request.instance_id,
-                                                request.generation, in_transaction, now_ms);
-    reschedule(*group);
-    return error;
-  }
-  // Whoever keeps offsets here without being a member needs no group; a member of one that is gone
-  // has lost it.
-  if (request.generation < 0) {
-    return ErrorCode::kNone;
-  }
-  return offsets_.knows(request.group_id) ? ErrorCode::kUnknownMemberId
-                                          : ErrorCode::kIllegalGeneration;
-}
-
-namespace {
-
-std::vector<CoordinatorRecord> records_of(const CommitRequest& request) {
+std::vector<CoordinatorRecord> GroupShard::tombstones(const Group& group) const {
   std::vector<CoordinatorRecord> records;
-  for (const auto& offset : request.offsets) {
-    OffsetCommitKey key;
-    key.group = request.group_id;
-    key.topic = offset.topic;
-    key.partition = offset.partition;
-    records.push_back(offset_record(key, offset.value));
-  }
+  group.add_tombstones(records);
   return records;
 }
 
-}  // namespace
-
-void GroupShard::commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond) {
-  const ErrorCode error = check_commit(request, false, now_ms);
-  if (error != ErrorCode::kNone || request.offsets.empty()) {
-    return respond(error);
-  }
-  auto shared = std::make_shared<Respond<ErrorCode>>(std::move(respond));
-  sink_.append(records_of(request), [shared](ErrorCode code) { (*shared)(code); });
-}
-
-void GroupShard::commit_in_transaction(const CommitRequest& request,
-                                       const InTransaction& transaction, int64_t now_ms,
-                                       Respond<ErrorCode> respond) {
-  const ErrorCode error = check_commit(request, true, now_ms);
-  if (error != ErrorCode::kNone || request.offsets.empty()) {
-    return respond(error);
-  }
-  auto shared = std::make_shared<Respond<ErrorCode>>(std::move(respond));
-  sink_.append_in_transaction(transaction, records_of(request),
-                              [shared](ErrorCode code) { (*shared)(code); });
-}
-
 void GroupShard::remove_group(const std::string& group_id, Respond<ErrorCode> respond) {
-  ClassicGroup* group = find(group_id);
+  const Group* const group = find(group_id);
   if (group == nullptr && !offsets_.knows(group_id)) {
     return respond(ErrorCode::kGroupIdNotFound);
   }
-  if (group != nullptr && group->state() != GroupState::kEmpty) {
+  if (group != nullptr && !group->is_empty()) {
     return respond(ErrorCode::kNonEmptyGroup);
   }
   auto records = offsets_.tombstones(group_id);
-  records.push_back(group_tombstone(group_id));
-  auto shared = std::make_shared<Respond<ErrorCode>>(std::move(respond));
-  sink_.append(std::move(records), [shared](ErrorCode error) { (*shared)(error); });
-}
-
-void GroupShard::remove_offsets(const OffsetDeleteRequest& request,
-                                Respond<OffsetDeleteResponse> respond) {
-  const ClassicGroup* const group = find(request.group_id);
-  if (group == nullptr && !offsets_.knows(request.group_id)) {
-    return respond({.error_code = ErrorCode::kGroupIdNotFound});
+  if (group == nullptr) {
+    records.push_back(group_tombstone(group_id));
+  } else {
+    group->add_tombstones(records);
   }
-  const bool has_members = group != nullptr && group->state() != GroupState::kEmpty;
-  if (has_members && !group->is_of_consumers()) {
-    return respond({.error_code = ErrorCode::kNonEmptyGroup});
-  }
-  OffsetDeleteResponse response;
-  std::vector<CoordinatorRecord> records;
-  for (const auto& topic : request.topics) {
-    const bool is_read = has_members && group->is_subscribed(topic.name);
-    auto& out = response.topics.emplace_back();
-    out.name = topic.name;
-    for (const auto& partition : topic.partitions) {
-      out.partitions.push_back(
-          {.partition_index = partition.partition_index,
-           .error_code = is_read ? ErrorCode::kGroupSubscribedToTopic : ErrorCode::kNone});
-      if (!is_read) {
-        offsets_.add_tombstone(request.group_id, {topic.name, partition.partition_index}, records);
-      }
-    }
-  }
-  if (records.empty()) {
-    return respond(std::move(response));
-  }
-  auto shared = std::make_shared<Respond<OffsetDeleteResponse>>(std::move(respond));
-  sink_.append(std::move(records), [shared, response = std::move(response)](ErrorCode code) {
-    (*shared)(code == ErrorCode::kNone ? response : OffsetDeleteResponse{.error_code = code});
-  });
-}
-
-std::optional<DescribeGroupsResponse::DescribedGroup> GroupShard::describe(
-    const std::string& group_id) const {
-  const auto found = groups_.find(group_id);
-  DescribeGroupsResponse::DescribedGroup out;
-  out.group_id = group_id;
-  if (found == groups_.end()) {
-    if (!offsets_.knows(group_id)) {
-      return std::nullopt;
-    }
-    out.group_state = name_of(GroupState::kEmpty);
-    return out;
-  }
-  const ClassicGroup& group = *found->second;
-  out.group_state = name_of(group.state());
-  out.protocol_type = group.protocol_type().value_or("");
-  const bool agreed = group.state() == GroupState::kStable;
-  out.protocol_data = agreed ? group.protocol_name() : "";
-  for (const auto& [id, member] : group.members()) {
-    const Bytes* metadata = agreed ? member.metadata(group.protocol_name()) : nullptr;
-    out.members.push_back({.member_id = id,
-                           .group_instance_id = member.instance_id,
-                           .client_id = member.client_id,
-                           .client_host = member.client_host,
-                           .member_metadata = metadata == nullptr ? Bytes() : *metadata,
-                           .member_assignment = agreed ? member.assignment : Bytes()});
-  }
-  return out;
+  sink_.append(std::move(records), copyable(std::move(respond)));
 }
 
 void GroupShard::list(std::vector<ListGroupsResponse::ListedGroup>& into) const {
   for (const auto& [id, group] : groups_) {
     into.push_back({.group_id = id,
-                    .protocol_type = group->protocol_type().value_or(""),
-                    .group_state = std::string(name_of(group->state())),
-                    .group_type = "Classic"});
+                    .protocol_type = group->protocol_type(),
+                    .group_state = std::string(group->state_name()),
+                    .group_type = std::string(name_of(group->type()))});
   }
   for (const auto& id : offsets_.group_ids()) {
     if (!groups_.contains(id)) {
       into.push_back({.group_id = id,
                       .protocol_type = "",
                       .group_state = std::string(name_of(GroupState::kEmpty)),
-                      .group_type = "Classic"});
+                      .group_type = std::string(name_of(GroupType::kClassic))});
     }
   }
 }
@@ -236,33 +95,74 @@ void GroupShard::expire(int64_t now_ms) {
     ids.insert(id);
   }
   for (const auto& id : ids) {
-    const ClassicGroup* group = find(id);
-    if (group != nullptr && group->state() != GroupState::kEmpty) {
+    const Group* const group = find(id);
+    const auto* const classic = find<ClassicGroup>(id);
+    if (classic != nullptr && !classic->is_empty()) {
       continue;
     }
     const auto* offsets = offsets_.group(id);
-    auto expired = offsets_.expired(id, group == nullptr ? -1 : group->state_since_ms(),
-                                    config_.offsets_retention_ms, now_ms);
+    auto expired = offsets_.expired(
+        id, classic == nullptr ? -1 : classic->state_since_ms(), config_.offsets_retention_ms,
+        now_ms, [&](const std::string& topic) { return group && group->is_subscribed(topic); });
     const bool nothing_left =
         expired.size() == (offsets == nullptr ? 0 : offsets->size()) && !offsets_.has_pending(id);
     std::move(expired.begin(), expired.end(), std::back_inserter(records));
-    if (group != nullptr && nothing_left && !group->next_deadline()) {
-      records.push_back(group_tombstone(id));
+    if (group != nullptr && nothing_left && group->is_empty() && !group->next_deadline()) {
+      group->add_tombstones(records);
     }
   }
-  if (!records.empty()) {
-    sink_.append(std::move(records), [](ErrorCode) {});
+  write(std::move(records), [](ErrorCode) {});
+}
+
+// A record of one protocol makes a group of that protocol; a tombstone concerns no other.
+template <class G>
+void GroupShard::replay_to(const std::string& group_id, const CoordinatorRecord& record,
+                           bool ends_group) {
+  G* group = find<G>(group_id);
+  if (group == nullptr) {
+    if (!record.value) {
+      return;
+    }
+    unschedule(group_id);
+    auto fresh = std::make_unique<G>(group_id);
+    group = fresh.get();
+    groups_[group_id] = std::move(fresh);
   }
+  if (ends_group && !record.value) {
+    unschedule(group_id);
+    groups_.erase(group_id);
+    return;
+  }
+  group->apply(record);
 }
 
 void GroupShard::replay(const CoordinatorRecord& record, RecordPlace place, int64_t) {
+  // Every key begins with its type and the group's id.
+  Reader key(record.key);
+  const auto type = key.fixed<int16_t>();
+  switch (static_cast<ConsumerRecord>(type)) {
+    case ConsumerRecord::kGroup:
+    case ConsumerRecord::kPartitionMetadata:
+    case ConsumerRecord::kMember:
+    case ConsumerRecord::kTargetEpoch:
+    case ConsumerRecord::kTarget:
+    case ConsumerRecord::kCurrent:
+    case ConsumerRecord::kRegex: {
+      const auto group_id = key.string(false);
+      if (key.ok()) {
+        replay_to<ConsumerGroup>(group_id, record,
+                                 type == static_cast<int16_t>(ConsumerRecord::kGroup));
+      }
+      return;
+    }
+  }
   const ParsedRecord parsed = parse_group_record(record);
   if (const auto* offset = std::get_if<ParsedOffset>(&parsed)) {
     offsets_.replay(*offset, place);
   } else if (const auto* group = std::get_if<ParsedGroup>(&parsed)) {
     if (group->value) {
-      find_or_create(group->group_id).apply(*group->value);
-    } else {
+      find_or_create_classic(group->group_id).apply(*group->value);
+    } else if (find<ClassicGroup>(group->group_id) != nullptr) {
       unschedule(group->group_id);
       groups_.erase(group->group_id);
     }
@@ -270,9 +170,14 @@ void GroupShard::replay(const CoordinatorRecord& record, RecordPlace place, int6
 }
 
 void GroupShard::loaded(int64_t now_ms) {
+  const auto image = surroundings_.image();
   for (auto& [id, group] : groups_) {
-    group->start_sessions(now_ms);
-    reschedule(*group);
+    if (auto* const classic = dynamic_cast<ClassicGroup*>(group.get())) {
+      classic->start_sessions(now_ms);
+    } else if (auto* const consumer = dynamic_cast<ConsumerGroup*>(group.get())) {
+      consumer->start_sessions(consumer_settings(id, *image), now_ms);
+    }
+    reschedule(id);
   }
   next_expiry_check_ms_ = now_ms + config_.expiry_check_ms;
 }
@@ -283,11 +188,20 @@ void GroupShard::unloaded() {
   }
 }
 
+void GroupShard::tick_group(const std::string& group_id, int64_t now_ms) {
+  if (auto* const classic = find<ClassicGroup>(group_id)) {
+    classic->tick(now_ms);
+  } else if (auto* const consumer = find<ConsumerGroup>(group_id)) {
+    const auto silent = consumer->overdue(now_ms);
+    consumer->postpone(silent, now_ms + kFenceRetryMs);
+    fence(group_id, silent, now_ms, [](ErrorCode) {});
+  }
+  reschedule(group_id);
+}
+
 void GroupShard::tick(int64_t now_ms) {
   while (!deadlines_.empty() && deadlines_.begin()->first <= now_ms) {
-    ClassicGroup* group = find(deadlines_.begin()->second);
-    group->tick(now_ms);
-    reschedule(*group);
+    tick_group(std::string(deadlines_.begin()->second), now_ms);
   }
   if (next_expiry_check_ms_ <= now_ms) {
     expire(now_ms);

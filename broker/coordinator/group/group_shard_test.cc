@@ -4,7 +4,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "broker/coordinator/fake_sink.h"
+#include "broker/coordinator/group/group_fixture.h"
 
 using namespace klamm;
 using namespace klamm::broker;
@@ -19,20 +19,7 @@ struct Synced {
   std::optional<SyncGroupResponse> response;
 };
 
-struct GroupFixture {
-  FakeSink sink;
-  GroupShardConfig config;
-  int next_id = 0;
-  int64_t now = 1'000'000;
-  std::unique_ptr<GroupShard> shard;
-
-  GroupFixture() {
-    config.classic.initial_rebalance_delay_ms = 0;
-    shard =
-        std::make_unique<GroupShard>(sink, config, [this] { return std::to_string(++next_id); });
-    sink.shard = shard.get();
-    shard->loaded(now);
-  }
+struct ClassicFixture : GroupFixture {
   std::shared_ptr<Joined> join(const std::string& member, std::optional<std::string> instance = {},
                                int32_t session = 10'000, const std::string& metadata = "m",
                                bool needs_id = false) {
@@ -85,14 +72,6 @@ struct GroupFixture {
     shard->commit(request, now, [&](ErrorCode code) { result = code; });
     return result;
   }
-  void advance(int64_t ms) {
-    const int64_t end = now + ms;
-    while (shard->next_deadline() && *shard->next_deadline() <= end) {
-      now = std::max(now, *shard->next_deadline());
-      shard->tick(now);
-    }
-    now = end;
-  }
   std::string state() const {
     const auto described = shard->describe("g");
     return described ? described->group_state : "none";
@@ -110,7 +89,7 @@ struct GroupFixture {
 }  // namespace
 
 TEST_CASE("one member joins, syncs and is stable") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto member = f.stable_member();
   CHECK(member.generation_id == 1);
   CHECK(member.leader == member.member_id);
@@ -120,7 +99,7 @@ TEST_CASE("one member joins, syncs and is stable") {
 }
 
 TEST_CASE("a dynamic member is first given an id to come back with (KIP-394)") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto first = f.join("", {}, 10'000, "m", true);
   REQUIRE(first->response->error_code == ErrorCode::kMemberIdRequired);
   const auto second = f.join(first->response->member_id, {}, 10'000, "m", true);
@@ -128,14 +107,14 @@ TEST_CASE("a dynamic member is first given an id to come back with (KIP-394)") {
 }
 
 TEST_CASE("an id that was given out and not used is forgotten after the session timeout") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto first = f.join("", {}, 10'000, "m", true);
   f.advance(10'001);
   CHECK(f.join(first->response->member_id)->response->error_code == ErrorCode::kUnknownMemberId);
 }
 
 TEST_CASE("a second member makes the first rejoin, and both get their part from the leader") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto a = f.stable_member();
   const auto b = f.join("");
   CHECK_FALSE(b->response.has_value());
@@ -153,7 +132,7 @@ TEST_CASE("a second member makes the first rejoin, and both get their part from 
 }
 
 TEST_CASE("a member silent for its session timeout is fenced") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto a = f.stable_member();
   f.advance(9'999);
   CHECK(f.state() == "Stable");
@@ -163,7 +142,7 @@ TEST_CASE("a member silent for its session timeout is fenced") {
 }
 
 TEST_CASE("heartbeats keep a member alive") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto a = f.stable_member();
   for (int i = 0; i < 5; ++i) {
     f.advance(9'000);
@@ -172,7 +151,7 @@ TEST_CASE("heartbeats keep a member alive") {
 }
 
 TEST_CASE("who does not rejoin within the rebalance timeout is out") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto a = f.stable_member();
   const auto b = f.join("");
   // The old member shows signs of life, but does not rejoin.
@@ -187,7 +166,7 @@ TEST_CASE("who does not rejoin within the rebalance timeout is out") {
 }
 
 TEST_CASE("a new group waits a moment for more members (KIP-134)") {
-  GroupFixture f;
+  ClassicFixture f;
   f.config.classic.initial_rebalance_delay_ms = 3'000;
   const auto a = f.join("");
   f.advance(2'000);
@@ -201,7 +180,7 @@ TEST_CASE("a new group waits a moment for more members (KIP-134)") {
 }
 
 TEST_CASE("leaving makes the rest rebalance, the last one leaves an empty group") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto a = f.stable_member();
   CHECK(f.shard->leave("g", a.member_id, {}, f.now) == ErrorCode::kNone);
   CHECK(f.state() == "Empty");
@@ -210,7 +189,7 @@ TEST_CASE("leaving makes the rest rebalance, the last one leaves an empty group"
 
 TEST_CASE(
     "a static member that restarts takes its old place without a rebalance (KIP-345, KIP-814)") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto joined = f.join("", "i1");
   const auto first = *joined->response;
   f.sync(first, {{first.member_id, "mine"}});
@@ -229,7 +208,7 @@ TEST_CASE(
 }
 
 TEST_CASE("members without a common protocol cannot be in one group") {
-  GroupFixture f;
+  ClassicFixture f;
   f.stable_member();
   JoinGroupRequest request;
   request.group_id = "g";
@@ -243,13 +222,13 @@ TEST_CASE("members without a common protocol cannot be in one group") {
 }
 
 TEST_CASE("session timeouts outside the broker's range are refused") {
-  GroupFixture f;
+  ClassicFixture f;
   CHECK(f.join("", {}, 5'999)->response->error_code == ErrorCode::kInvalidSessionTimeout);
   CHECK(f.join("", {}, 1'800'001)->response->error_code == ErrorCode::kInvalidSessionTimeout);
 }
 
 TEST_CASE("the assignment is told only once it is committed") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto joined = f.join("");
   f.sink.hold = true;
   const auto synced = f.sync(*joined->response, {{joined->response->member_id, "x"}});
@@ -259,7 +238,7 @@ TEST_CASE("the assignment is told only once it is committed") {
 }
 
 TEST_CASE("an assignment that cannot be written is not told, and the group rebalances") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto joined = f.join("");
   f.sink.failure = ErrorCode::kCoordinatorNotAvailable;
   const auto synced = f.sync(*joined->response, {{joined->response->member_id, "x"}});
@@ -269,7 +248,7 @@ TEST_CASE("an assignment that cannot be written is not told, and the group rebal
 
 TEST_CASE(
     "offsets are taken from members of this generation, or from outside while the group is empty") {
-  GroupFixture f;
+  ClassicFixture f;
   CHECK(f.commit("", -1, 5) == ErrorCode::kNone);
   const auto a = f.stable_member();
   CHECK(f.commit("", -1, 6) == ErrorCode::kUnknownMemberId);
@@ -280,11 +259,12 @@ TEST_CASE(
 }
 
 TEST_CASE("a shard fed only with the records knows the same") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto a = f.stable_member();
   f.commit(a.member_id, a.generation_id, 42);
   FakeSink other_sink;
-  GroupShard other(other_sink, f.config, [] { return std::string("x"); });
+  const auto made = f.make_shard(other_sink);
+  GroupShard& other = *made;
   other_sink.shard = &other;
   for (const auto& record : f.sink.log) {
     other.replay(record, {}, 0);
@@ -304,15 +284,15 @@ TEST_CASE("a shard fed only with the records knows the same") {
 
 namespace {
 
-struct TransactionFixture : GroupFixture {
+struct TransactionFixture : ClassicFixture {
   ErrorCode commit_in(int64_t producer, int64_t offset, int32_t generation = -1,
                       const std::string& member = "") {
     CommitRequest request{"g", member, {}, generation, {{"t", 0, {}}}};
     request.offsets[0].value.offset = offset;
     request.offsets[0].value.commit_timestamp = now;
     ErrorCode result = ErrorCode::kUnknownServerError;
-    shard->commit_in_transaction(request, {{producer, 0}, {}}, now,
-                                 [&](ErrorCode code) { result = code; });
+    request.transaction = {{producer, 0}, {}};
+    shard->commit(request, now, [&](ErrorCode code) { result = code; });
     return result;
   }
   int64_t committed() const {
@@ -363,7 +343,8 @@ TEST_CASE("offsets in a transaction count from its commit on (KIP-98)") {
   }
   SECTION("a shard fed only with the records knows the same") {
     FakeSink other_sink;
-    GroupShard other(other_sink, f.config, [] { return std::string("x"); });
+    const auto made = f.make_shard(other_sink);
+    GroupShard& other = *made;
     for (size_t i = 0; i < f.sink.log.size(); ++i) {
       other.replay(f.sink.log[i], f.sink.places[i], 0);
     }
@@ -396,7 +377,7 @@ TEST_CASE("a transaction need not say who commits, but a wrong member or generat
 }
 
 TEST_CASE("only empty groups are deleted, with their offsets") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto remove = [&] {
     ErrorCode code = ErrorCode::kNone;
     f.shard->remove_group("g", [&](ErrorCode result) { code = result; });
@@ -413,7 +394,7 @@ TEST_CASE("only empty groups are deleted, with their offsets") {
 }
 
 TEST_CASE("offsets are deleted where no member reads (KIP-496)") {
-  GroupFixture f;
+  ClassicFixture f;
   const auto remove = [&](const std::string& topic) {
     OffsetDeleteRequest request;
     request.group_id = "g";
@@ -447,7 +428,7 @@ TEST_CASE("offsets are deleted where no member reads (KIP-496)") {
 }
 
 TEST_CASE("offsets expire only after the group has been empty for the retention") {
-  GroupFixture f;
+  ClassicFixture f;
   f.config.offsets_retention_ms = 3'600'000;
   const auto a = f.stable_member();
   f.commit(a.member_id, a.generation_id, 1);
@@ -465,7 +446,7 @@ TEST_CASE("offsets expire only after the group has been empty for the retention"
 }
 
 TEST_CASE("who waits for a group that another broker takes over is told") {
-  GroupFixture f;
+  ClassicFixture f;
   f.stable_member();
   const auto b = f.join("");
   CHECK_FALSE(b->response.has_value());

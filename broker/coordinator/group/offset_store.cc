@@ -132,16 +132,16 @@ std::set<std::string> OffsetStore::group_ids() const {
   return ids;
 }
 
-std::vector<CoordinatorRecord> OffsetStore::expired(const std::string& group_id,
-                                                    int64_t idle_since_ms, int64_t retention_ms,
-                                                    int64_t now_ms) const {
+std::vector<CoordinatorRecord> OffsetStore::expired(
+    const std::string& group_id, int64_t idle_since_ms, int64_t retention_ms, int64_t now_ms,
+    const std::function<bool(const std::string& topic)>& spared) const {
   std::vector<CoordinatorRecord> records;
   if (const GroupOffsets* offsets = group(group_id)) {
     for (const auto& [place, offset] : *offsets) {
       const int64_t end = offset.expire_ms >= 0
                               ? offset.expire_ms
                               : std::max(offset.commit_ms, idle_since_ms) + retention_ms;
-      if (end <= now_ms && !has_pending(group_id, place)) {
+      if (end <= now_ms && !has_pending(group_id, place) && !spared(place.first)) {
         records.push_back(offset_tombstone(key_of(group_id, place)));
       }
     }

@@ -2,6 +2,7 @@
 // The committed offsets of the groups of one coordinator partition, and those that wait for the end
 // of a transaction (KIP-98, 447). Changes only by replay.
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -46,9 +47,11 @@ class OffsetStore {
   void add_tombstone(const std::string& group_id, const Place& place,
                      std::vector<CoordinatorRecord>& records) const;
   // Tombstones for what has expired: offsets older than `retention_ms`, counted from the commit or,
-  // if that is later, from `idle_since_ms`. Not for what a transaction is about to change.
-  std::vector<CoordinatorRecord> expired(const std::string& group_id, int64_t idle_since_ms,
-                                         int64_t retention_ms, int64_t now_ms) const;
+  // if that is later, from `idle_since_ms`. Not for what a transaction is about to change, nor for
+  // topics that `spared` names.
+  std::vector<CoordinatorRecord> expired(
+      const std::string& group_id, int64_t idle_since_ms, int64_t retention_ms, int64_t now_ms,
+      const std::function<bool(const std::string& topic)>& spared) const;
 
  private:
   void remove_pending(const std::string& group_id, const Place& place);

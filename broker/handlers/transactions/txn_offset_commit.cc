@@ -3,7 +3,7 @@
 // offsets count when the producer's transaction commits. Answered when they are written, and the
 // transaction's coordinator has said that they are part of it.
 #include "broker/handlers/handlers.h"
-#include "broker/handlers/offsets_to_commit.h"
+#include "broker/handlers/groups/offsets_to_commit.h"
 #include "protocol/generated/txn_offset_commit_request.h"
 #include "protocol/generated/txn_offset_commit_response.h"
 
@@ -66,9 +66,10 @@ class Committing {
   }
   void write(Broker& owner, std::optional<uint64_t> verification,
              const std::function<void(ErrorCode)>& finish) const {
-    owner.with_own_group(commit_.group_id, [&](Result<GroupShard*> shard) {
-      shard ? (*shard)->commit_in_transaction(commit_, {transaction_.producer, verification},
-                                              owner.clock().wall_ms(), finish)
+    CommitRequest commit = commit_;
+    commit.transaction = {transaction_.producer, verification};
+    owner.with_own_group(commit.group_id, [&](Result<GroupShard*> shard) {
+      shard ? (*shard)->commit(commit, owner.clock().wall_ms(), finish)
             : finish(shard.error().code);
     });
   }

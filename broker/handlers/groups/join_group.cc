@@ -2,6 +2,7 @@
 // static members (KIP-345). v7: protocol type in the answer.   v8: reason.   v9: a leader may skip
 // the assignment (KIP-814). Parked until the rebalance is complete.
 #include "broker/broker.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/join_group_request.h"
 #include "protocol/generated/join_group_response.h"

@@ -1,6 +1,7 @@
 // LeaveGroup (key 13), v0-5.   v3: several members at once, static ones by their instance id
 // (KIP-345).   v5: reason. Answers at once; never parked.
 #include "broker/broker.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/leave_group_request.h"
 #include "protocol/generated/leave_group_response.h"

@@ -1,7 +1,8 @@
 // OffsetCommit (key 8), v2-10.   v2-4: retention time.   v6: leader epochs.   v7: static members.
 // v9: member epochs. v10: topic ids.   Answered when the offsets are committed.
+#include "broker/coordinator/group/group_shard.h"
+#include "broker/handlers/groups/offsets_to_commit.h"
 #include "broker/handlers/handlers.h"
-#include "broker/handlers/offsets_to_commit.h"
 #include "protocol/generated/offset_commit_request.h"
 #include "protocol/generated/offset_commit_response.h"
 
@@ -11,6 +12,7 @@ using namespace protocol;
 
 namespace {
 
+constexpr int16_t kVersionWithMemberEpochs = 9;
 constexpr int16_t kVersionWithTopicIds = 10;
 
 }  // namespace
@@ -20,10 +22,13 @@ void handle(RequestContext& context, OffsetCommitRequest&& request,
   const int64_t retention = request.retention_time_ms;
   const int64_t expire_ms = retention < 0 ? -1 : context.broker.clock().wall_ms() + retention;
   OffsetCommitResponse response;
-  CommitRequest commit{request.group_id, request.member_id, request.group_instance_id,
+  CommitRequest commit{request.group_id,
+                       request.member_id,
+                       request.group_instance_id,
                        request.generation_id_or_member_epoch,
                        take_offsets(context.broker, request,
-                                    context.version >= kVersionWithTopicIds, expire_ms, response)};
+                                    context.version >= kVersionWithTopicIds, expire_ms, response),
+                       context.version >= kVersionWithMemberEpochs};
   auto shared = std::make_shared<std::pair<Reply<OffsetCommitResponse>, OffsetCommitResponse>>(
       std::move(reply), std::move(response));
   const auto finish = [shared](ErrorCode error) {

@@ -1,5 +1,6 @@
 // OffsetDelete (key 47), v0 (KIP-496).   Answered when the tombstones are committed.
 #include "broker/broker.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 
 namespace klamm::broker {

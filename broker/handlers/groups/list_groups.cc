@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "broker/ask_owners.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/list_groups_request.h"
 #include "protocol/generated/list_groups_response.h"

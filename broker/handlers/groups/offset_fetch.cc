@@ -3,6 +3,7 @@
 // stable offsets is told UNSTABLE_OFFSET_COMMIT where a transaction is about to change one
 // (KIP-447).
 #include "broker/ask_owners.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/offset_fetch_request.h"
 #include "protocol/generated/offset_fetch_response.h"
@@ -13,7 +14,7 @@ using namespace protocol;
 
 namespace {
 
-using Group = OffsetFetchResponse::OffsetFetchResponseGroup;
+using GroupAnswer = OffsetFetchResponse::OffsetFetchResponseGroup;
 using AskedGroup = OffsetFetchRequest::OffsetFetchRequestGroup;
 using PartitionAnswer = OffsetFetchResponse::OffsetFetchResponsePartitions;
 constexpr int16_t kVersionWithTopicIds = 10;
@@ -57,7 +58,7 @@ class Offsets {
   bool stable_;
 };
 
-void add_all(Broker& broker, int16_t version, const Offsets& offsets, Group& group) {
+void add_all(Broker& broker, int16_t version, const Offsets& offsets, GroupAnswer& group) {
   if (offsets.all() == nullptr) {
     return;
   }
@@ -75,7 +76,7 @@ void add_all(Broker& broker, int16_t version, const Offsets& offsets, Group& gro
 }
 
 void add_asked(Broker& broker, bool by_id, const AskedGroup& asked, const Offsets& offsets,
-               Group& group) {
+               GroupAnswer& group) {
   for (const auto& topic : *asked.topics) {
     auto& out = group.topics.emplace_back();
     out.name = topic.name;
@@ -91,12 +92,16 @@ void add_asked(Broker& broker, bool by_id, const AskedGroup& asked, const Offset
   }
 }
 
-Group fetch(Broker& broker, int16_t version, bool stable, const AskedGroup& asked) {
-  Group group;
+GroupAnswer fetch(Broker& broker, int16_t version, bool stable, const AskedGroup& asked) {
+  GroupAnswer group;
   group.group_id = asked.group_id;
   broker.with_own_group(asked.group_id, [&](Result<GroupShard*> shard) {
     if (!shard) {
       group.error_code = shard.error().code;
+      return;
+    }
+    group.error_code = (*shard)->check_fetch(asked.group_id, asked.member_id, asked.member_epoch);
+    if (group.error_code != ErrorCode::kNone) {
       return;
     }
     const Offsets offsets((*shard)->offsets(), asked.group_id, stable);
@@ -125,7 +130,7 @@ AskedGroup only_group(const OffsetFetchRequest& request) {
 
 // Their answer has a form of its own.
 OffsetFetchResponse flatten(int16_t version, const OffsetFetchRequest& request,
-                            const Group& group) {
+                            const GroupAnswer& group) {
   OffsetFetchResponse response;
   response.error_code = group.error_code;
   for (const auto& topic : group.topics) {
@@ -174,7 +179,8 @@ void handle(RequestContext& context, OffsetFetchRequest&& request,
                                                                    const AskedGroup& asked) {
         return fetch(broker, version, stable, asked);
       },
-      [request = std::move(request), reply = std::move(reply)](std::vector<Group> answers) mutable {
+      [request = std::move(request),
+       reply = std::move(reply)](std::vector<GroupAnswer> answers) mutable {
         OffsetFetchResponse response;
         if (reply.version() < 8) {
           response = flatten(reply.version(), request, answers.front());

@@ -1,10 +1,10 @@
-#include "broker/coordinator/group/classic_group.h"
+#include "broker/coordinator/group/classic/classic_group.h"
 
 #include <algorithm>
 
+#include "broker/coordinator/group/classic/consumer_protocol.h"
+#include "broker/coordinator/group/records.h"
 #include "protocol/base/check.h"
-#include "protocol/base/reader.h"
-#include "protocol/generated/consumer_protocol_subscription.h"
 
 namespace klamm::broker {
 
@@ -34,36 +34,15 @@ void ClassicGroup::move_to(GroupState state, int64_t now_ms) {
   state_since_ms_ = now_ms;
 }
 
-std::set<std::string> ClassicGroup::common_protocols() const {
-  std::map<std::string, size_t> counts;
+std::vector<std::vector<std::string>> ClassicGroup::protocols_of_members() const {
+  std::vector<std::vector<std::string>> protocols;
   for (const auto& [id, member] : members_) {
+    auto& names = protocols.emplace_back();
     for (const auto& [name, metadata] : member.protocols) {
-      ++counts[name];
+      names.push_back(name);
     }
   }
-  std::set<std::string> common;
-  for (const auto& [name, count] : counts) {
-    if (count == members_.size()) {
-      common.insert(name);
-    }
-  }
-  return common;
-}
-
-// Each member votes for the first of its protocols that all understand.
-std::string ClassicGroup::choose_protocol() const {
-  const auto common = common_protocols();
-  std::map<std::string, int> votes;
-  for (const auto& [id, member] : members_) {
-    const auto vote = std::find_if(member.protocols.begin(), member.protocols.end(),
-                                   [&](const auto& entry) { return common.contains(entry.first); });
-    if (vote != member.protocols.end()) {
-      ++votes[vote->first];
-    }
-  }
-  const auto winner = std::max_element(
-      votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return winner == votes.end() ? "" : winner->first;
+  return protocols;
 }
 
 void ClassicGroup::maybe_prepare_rebalance(int64_t now_ms) {
@@ -164,7 +143,7 @@ void ClassicGroup::complete_join(int64_t now_ms) {
                 return entry.second.join != nullptr;
               })->first;
   }
-  protocol_name_ = choose_protocol();
+  protocol_name_ = choose_protocol(protocols_of_members());
   move_to(GroupState::kCompletingRebalance, now_ms);
   int32_t patience = 0;
   for (auto& [id, member] : members_) {
@@ -270,9 +249,13 @@ void ClassicGroup::assign(const SyncGroupRequest& request, int64_t now_ms) {
                                     [&](const auto& a) { return a.member_id == member.member_id; });
     member.assignment = given == request.assignments.end() ? Bytes() : given->assignment;
   }
-  output_.persist(id_, record, [this, generation = generation_, now_ms](ErrorCode error) {
-    finish_sync(error, generation, now_ms);
-  });
+  output_.persist(
+      id_, record,
+      [this, alive = std::weak_ptr(alive_), generation = generation_, now_ms](ErrorCode error) {
+        if (!alive.expired()) {
+          finish_sync(error, generation, now_ms);
+        }
+      });
 }
 
 void ClassicGroup::finish_sync(ErrorCode error, int32_t generation, int64_t now_ms) {
@@ -400,12 +383,9 @@ bool ClassicGroup::is_subscribed(const std::string& topic) const {
     if (metadata == nullptr) {
       return true;
     }
-    // Version 0 is how all later ones begin.
-    protocol::Reader in(*metadata);
-    (void)in.fixed<int16_t>();
-    protocol::ConsumerProtocolSubscription subscription;
-    subscription.decode(in, 0);
-    if (!in.ok() || std::ranges::find(subscription.topics, topic) != subscription.topics.end()) {
+    const auto subscription = read_subscription(*metadata);
+    if (!subscription || std::ranges::find(subscription->content.topics, topic) !=
+                             subscription->content.topics.end()) {
       return true;
     }
   }
@@ -519,16 +499,24 @@ void ClassicGroup::start_sessions(int64_t now_ms) {
   }
 }
 
-void ClassicGroup::unload() {
-  state_ = GroupState::kDead;
+void ClassicGroup::answer_all(ErrorCode code) {
   for (auto& [id, member] : members_) {
     if (auto join = std::exchange(member.join, nullptr)) {
-      join({.error_code = ErrorCode::kNotCoordinator, .member_id = id});
+      join({.error_code = code, .member_id = id});
     }
     if (auto sync = std::exchange(member.sync, nullptr)) {
-      sync({.error_code = ErrorCode::kNotCoordinator});
+      sync({.error_code = code});
     }
   }
+}
+
+void ClassicGroup::unload() {
+  state_ = GroupState::kDead;
+  answer_all(ErrorCode::kNotCoordinator);
+}
+
+void ClassicGroup::add_tombstones(std::vector<CoordinatorRecord>& records) const {
+  records.push_back(group_tombstone(id_));
 }
 
 }  // namespace klamm::broker

@@ -1,6 +1,7 @@
 // Heartbeat (key 12), v0-4.   v3: static members (KIP-345).   v4: flexible.   Answers at once;
 // never parked.
 #include "broker/broker.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/heartbeat_request.h"
 #include "protocol/generated/heartbeat_response.h"

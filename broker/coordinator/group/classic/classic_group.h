@@ -11,11 +11,13 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "broker/coordinator/group/group.h"
 #include "broker/coordinator/group/respond.h"
 #include "protocol/error_code.h"
 #include "protocol/generated/group_metadata_value.h"
@@ -78,7 +80,7 @@ struct JoinContext {
   bool can_skip_assignment = false;    // JoinGroup v9+
 };
 
-class ClassicGroup {
+class ClassicGroup : public Group {
  public:
   ClassicGroup(std::string id, const ClassicConfig& config, GroupOutput& output)
       : id_(std::move(id)), config_(config), output_(output) {}
@@ -86,14 +88,18 @@ class ClassicGroup {
   const std::string& id() const { return id_; }
   GroupState state() const { return state_; }
   int32_t generation() const { return generation_; }
-  const std::optional<std::string>& protocol_type() const { return protocol_type_; }
+  GroupType type() const override { return GroupType::kClassic; }
+  std::string_view state_name() const override { return name_of(state_); }
+  bool is_empty() const override { return state_ == GroupState::kEmpty; }
+  std::string protocol_type() const override { return protocol_type_.value_or(""); }
   const std::string& protocol_name() const { return protocol_name_; }
   const std::map<std::string, ClassicMember>& members() const { return members_; }
   // Whether its members are consumers, whose subscriptions can be read.
   bool is_of_consumers() const { return protocol_type_ == "consumer"; }
-  // Whether a member of a group of consumers reads the topic; true when that cannot be told, as
-  // while they agree on a protocol.
-  bool is_subscribed(const std::string& topic) const;
+  // Of groups of consumers; while they agree on a protocol it cannot be told.
+  bool is_subscribed(const std::string& topic) const override;
+  // Each member's protocols, by its preference.
+  std::vector<std::vector<std::string>> protocols_of_members() const;
   // Since when the group has been in its state.
   int64_t state_since_ms() const { return state_since_ms_; }
 
@@ -109,11 +115,16 @@ class ClassicGroup {
   ErrorCode check_commit(const std::string& member_id,
                          const std::optional<std::string>& instance_id, int32_t generation,
                          bool in_transaction, int64_t now_ms);
-  // Another broker coordinates the group from now on: those who wait are told NOT_COORDINATOR.
-  void unload();
+  // Answers those who wait with an error.
+  void answer_all(ErrorCode code);
+  // Makes the members join again, if that is not under way.
+  void maybe_prepare_rebalance(int64_t now_ms);
+  // Those who wait are told NOT_COORDINATOR.
+  void unload() override;
 
   void tick(int64_t now_ms);
-  std::optional<int64_t> next_deadline() const;
+  std::optional<int64_t> next_deadline() const override;
+  void add_tombstones(std::vector<CoordinatorRecord>& records) const override;
   // Takes over the group's record.
   void apply(const protocol::GroupMetadataValue& value);
   // After loading: sessions start now.
@@ -123,8 +134,6 @@ class ClassicGroup {
   using JoinResponse = protocol::JoinGroupResponse;
 
   bool supports(const protocol::JoinGroupRequest& request) const;
-  std::string choose_protocol() const;
-  std::set<std::string> common_protocols() const;
   ErrorCode find_member(const std::string& id, const std::optional<std::string>& instance_id,
                         ClassicMember*& member);
   void add_and_rebalance(const protocol::JoinGroupRequest& request, const JoinContext& context,
@@ -139,7 +148,6 @@ class ClassicGroup {
   JoinResponse joined(const ClassicMember& member, bool with_members) const;
 
   void move_to(GroupState state, int64_t now_ms);
-  void maybe_prepare_rebalance(int64_t now_ms);
   void prepare_rebalance(int64_t now_ms);
   void maybe_complete_join(int64_t now_ms);
   void complete_join(int64_t now_ms);
@@ -170,6 +178,8 @@ class ClassicGroup {
   bool joined_since_delay_ = false;
   std::optional<int64_t> sync_deadline_;  // CompletingRebalance
   bool assigning_ = false;                // the leader's assignment is being written
+  // What waits for a commit must not outlive the group.
+  std::shared_ptr<void> alive_ = std::make_shared<char>();
 };
 
 }  // namespace klamm::broker

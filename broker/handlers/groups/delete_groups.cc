@@ -1,6 +1,7 @@
 // DeleteGroups (key 42), v0-3.   v3: error messages.   Answered when the tombstones of all groups
 // are committed.
 #include "broker/broker.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/delete_groups_request.h"
 #include "protocol/generated/delete_groups_response.h"

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "broker/broker.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "protocol/error_code.h"
 
 namespace klamm::broker {

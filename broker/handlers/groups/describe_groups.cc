@@ -1,6 +1,7 @@
 // DescribeGroups (key 15), v0-6.   v3: authorised operations.   v4: static members.   v6: a group
 // that does not exist is an error; before, it is Dead.   Answers at once; never parked.
 #include "broker/ask_owners.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/describe_groups_request.h"
 #include "protocol/generated/describe_groups_response.h"

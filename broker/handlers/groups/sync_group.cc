@@ -1,6 +1,7 @@
 // SyncGroup (key 14), v0-5.   v3: static members.   v5: protocol type and name are checked and
 // answered. Parked until the leader's assignment is committed.
 #include "broker/broker.h"
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/handlers/handlers.h"
 #include "protocol/generated/sync_group_request.h"
 #include "protocol/generated/sync_group_response.h"

@@ -1,7 +1,8 @@
 // JoinGroup: the many ways into a group.
 #include <algorithm>
 
-#include "broker/coordinator/group/classic_group.h"
+#include "broker/coordinator/group/classic/classic_group.h"
+#include "broker/coordinator/group/classic/consumer_protocol.h"
 
 namespace klamm::broker {
 
@@ -37,7 +38,7 @@ bool ClassicGroup::supports(const JoinGroupRequest& request) const {
   if (protocol_type_ && *protocol_type_ != request.protocol_type) {
     return false;
   }
-  const auto common = common_protocols();
+  const auto common = common_protocols(protocols_of_members());
   return std::any_of(request.protocols.begin(), request.protocols.end(),
                      [&](const auto& protocol) { return common.contains(protocol.name); });
 }
@@ -142,7 +143,7 @@ void ClassicGroup::replace_static(const JoinGroupRequest& request, const JoinCon
   member.client_id = context.client_id;
   member.client_host = context.client_host;
   touch(member, now_ms);
-  if (state_ != GroupState::kStable || choose_protocol() != protocol_name_) {
+  if (state_ != GroupState::kStable || choose_protocol(protocols_of_members()) != protocol_name_) {
     member.join = std::move(respond);
     return state_ == GroupState::kPreparingRebalance ? maybe_complete_join(now_ms)
                                                      : maybe_prepare_rebalance(now_ms);
@@ -154,10 +155,10 @@ void ClassicGroup::replace_static(const JoinGroupRequest& request, const JoinCon
     response.leader =
         old_leader;  // so that it does not compute an assignment that nobody asked for (KIP-345)
   }
-  auto shared = std::make_shared<Respond<JoinResponse>>(std::move(respond));
-  output_.persist(id_, to_record(now_ms), [shared, response, new_id](ErrorCode error) {
-    (*shared)(error == ErrorCode::kNone ? response : refused(error, new_id));
-  });
+  output_.persist(id_, to_record(now_ms),
+                  [respond = copyable(std::move(respond)), response, new_id](ErrorCode error) {
+                    respond(error == ErrorCode::kNone ? response : refused(error, new_id));
+                  });
 }
 
 void ClassicGroup::rejoin(ClassicMember& member, const JoinGroupRequest& request, int64_t now_ms,

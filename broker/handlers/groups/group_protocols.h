@@ -1,0 +1,17 @@
+#pragma once
+// Which group protocols this broker serves: what is configured and what the cluster's features say.
+#include "broker/broker.h"
+
+namespace klamm::broker {
+
+inline bool has_feature(Broker& broker, const char* name) {
+  const auto& features = broker.image()->features;
+  const auto level = features.find(name);
+  return level != features.end() && level->second > 0;
+}
+
+inline bool serves_consumer_groups(Broker& broker) {
+  return broker.groups().serves("consumer") && has_feature(broker, "group.version");
+}
+
+}  // namespace klamm::broker
