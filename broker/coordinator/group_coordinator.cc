@@ -63,7 +63,7 @@ GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replica
                                    const storage::Clock& clock, storage::Random& random)
     : config_(std::make_unique<GroupShardConfig>(read_config(config))),
       metadata_size_max_(config.number("offset.metadata.max.bytes")),
-      runtime_(kOffsetsTopic, replicas, timers, clock,
+      runtime_(kOffsetsTopic, 0, replicas, timers, clock,
                [this, &replicas, &random](RecordSink& sink) {
                  return std::make_unique<GroupShard>(
                      sink, *config_,

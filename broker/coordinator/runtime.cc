@@ -24,7 +24,8 @@ class CoordinatorRuntime::Hosted : public RecordSink {
 
   void append(std::vector<CoordinatorRecord> records,
               std::function<void(ErrorCode)> committed) override {
-    append({}, records, {.writer = AppendOrigin::Writer::kCoordinator}, std::move(committed));
+    append({.base_sequence = runtime_.base_sequence_}, records,
+           {.writer = AppendOrigin::Writer::kCoordinator}, std::move(committed));
   }
   void append_in_transaction(const InTransaction& transaction,
                              std::vector<CoordinatorRecord> records,
@@ -118,9 +119,11 @@ class CoordinatorRuntime::Hosted : public RecordSink {
   Timers::Id timer_;
 };
 
-CoordinatorRuntime::CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers,
-                                       const storage::Clock& clock, ShardFactory factory)
+CoordinatorRuntime::CoordinatorRuntime(std::string topic, int32_t base_sequence, Replicas& replicas,
+                                       Timers& timers, const storage::Clock& clock,
+                                       ShardFactory factory)
     : topic_(std::move(topic)),
+      base_sequence_(base_sequence),
       replicas_(replicas),
       timers_(timers),
       clock_(clock),

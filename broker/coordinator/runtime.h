@@ -81,7 +81,9 @@ using ShardFactory = std::function<std::unique_ptr<CoordinatorShard>(RecordSink&
 
 class CoordinatorRuntime {
  public:
-  CoordinatorRuntime(std::string topic, Replicas& replicas, Timers& timers,
+  // `base_sequence` stands in the batches, though nobody reads it: Kafka's coordinators write
+  // different ones.
+  CoordinatorRuntime(std::string topic, int32_t base_sequence, Replicas& replicas, Timers& timers,
                      const storage::Clock& clock, ShardFactory factory);
   ~CoordinatorRuntime();
 
@@ -108,6 +110,7 @@ class CoordinatorRuntime {
   void replay(Hosted& hosted, const protocol::BatchView& batch, int32_t partition);
 
   std::string topic_;
+  int32_t base_sequence_;
   Replicas& replicas_;
   Timers& timers_;
   const storage::Clock& clock_;

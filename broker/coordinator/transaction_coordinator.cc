@@ -21,7 +21,7 @@ TransactionCoordinator::TransactionCoordinator(const BrokerConfig& config, Repli
                                                Timers& timers, const storage::Clock& clock,
                                                TransactionOutput& output)
     : config_(read_config(config)),
-      runtime_(kTransactionsTopic, replicas, timers, clock, [this, &output](RecordSink& sink) {
+      runtime_(kTransactionsTopic, -1, replicas, timers, clock, [this, &output](RecordSink& sink) {
         return std::make_unique<TransactionShard>(sink, config_, output);
       }) {}
 

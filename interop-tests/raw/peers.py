@@ -1,11 +1,13 @@
 """klamm and Apache Kafka 4.4.0 side by side: the same bytes to both."""
 import pathlib
+import re
 import socket
 import struct
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from broker import Broker  # noqa: E402
+from stock_tools import said  # noqa: E402
 from tap import equal, eventually, main, test  # noqa: E402,F401
 
 
@@ -40,8 +42,10 @@ class Answer:
 
 
 class Peer:
+    more = ""  # configuration of both
+
     def __init__(self, kind):
-        self.broker = Broker(kind)
+        self.broker = Broker(kind, more=self.more)
         self.start()
 
     def start(self):
@@ -97,6 +101,25 @@ def same(what, request, hide=lambda answer: answer):
     if isinstance(kafka, dict) and isinstance(klamm, dict):
         kafka, klamm = ({key: answer.get(key) for key in sorted({*kafka, *klamm}) if kafka.get(key) != klamm.get(key)} for answer in answers)
     equal(klamm, kafka, what)
+
+
+def records_of(peer, topic, decoder):
+    files = sorted(pathlib.Path(peer.broker.folder).glob(f"data/{topic}-*/*.log"))
+    lines = said("org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", decoder, "--files", ",".join(map(str, files))).splitlines()
+    times = re.compile(r"(?i)((?:Timestamp|CreateTime)[a-z]*\"?: ?)\d+|position: \d+|crc: \d+|\"topicId\":\"[^\"]+\"|\"metadataHash\":-?\d+")
+    return [times.sub(r"\1", line).replace(str(pathlib.Path(peer.broker.folder)), "") for line in lines if "offset" in line.lower()]
+
+
+def same_records(*topics):
+    """Stops the peers and compares what their coordinators have kept, but for times and topic ids."""
+    for peer in peers():
+        peer.broker.stop()
+    for topic, decoder in topics:
+        kafka, klamm = (records_of(peer, topic, decoder) for peer in PEERS)
+        assert len(kafka) > 3, kafka
+        for theirs, ours in zip(kafka, klamm):
+            equal(ours, theirs, topic)
+        equal(len(klamm), len(kafka), f"the number of records in {topic}")
 
 
 def stop_peers():

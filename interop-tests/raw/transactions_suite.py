@@ -1,12 +1,10 @@
 """Transactions, the same bytes to klamm and to Apache Kafka 4.4.0: answers must be equal byte for byte, and so must the
 records that the coordinators keep, but for their times."""
-import pathlib
 import re
 import struct
 import time
 
-from peers import PEERS, compact, equal, eventually, frame, main, peers, same, stop_peers, test, text
-from stock_tools import said
+from peers import PEERS, compact, equal, eventually, frame, main, peers, same, same_records, stop_peers, test, text
 from wire import batch
 
 
@@ -295,24 +293,10 @@ def markers_from_outside():
     same("producers", producers_of("d", 0), hide=without_times)
 
 
-def records_of(peer, topic, decoder):
-    files = sorted(pathlib.Path(peer.broker.folder).glob(f"data/{topic}-*/*.log"))
-    lines = said("org.apache.kafka.tools.DumpLogSegments", "--deep-iteration", decoder, "--files", ",".join(map(str, files))).splitlines()
-    times = re.compile(r"(?i)((?:Timestamp|CreateTime)[a-z]*\"?: ?)\d+|position: \d+|crc: \d+|\"topicId\":\"[^\"]+\"")
-    return [times.sub(r"\1", line).replace(str(pathlib.Path(peer.broker.folder)), "") for line in lines if "offset" in line.lower()]
-
-
 @test
 def the_records_of_the_coordinators_are_the_same():
     ready()
-    for peer in peers():
-        peer.broker.stop()
-    for topic, decoder in (("__transaction_state", "--transaction-log-decoder"), ("__consumer_offsets", "--offsets-decoder"), ("d", "--print-data-log")):
-        kafka, klamm = (records_of(peer, topic, decoder) for peer in PEERS)
-        assert len(kafka) > 3, kafka
-        for theirs, ours in zip(kafka, klamm):
-            equal(ours, theirs, topic)
-        equal(len(klamm), len(kafka), f"the number of records in {topic}")
+    same_records(("__transaction_state", "--transaction-log-decoder"), ("__consumer_offsets", "--offsets-decoder"), ("d", "--print-data-log"))
 
 
 try:

@@ -16,10 +16,10 @@ enum class GroupType { kClassic, kConsumer, kShare, kStreams };
 
 constexpr std::string_view name_of(GroupType type) {
   switch (type) {
-    case GroupType::kClassic: return "Classic";
-    case GroupType::kConsumer: return "Consumer";
-    case GroupType::kShare: return "Share";
-    case GroupType::kStreams: return "Streams";
+    case GroupType::kClassic: return "classic";
+    case GroupType::kConsumer: return "consumer";
+    case GroupType::kShare: return "share";
+    case GroupType::kStreams: return "streams";
   }
   return "Unknown";
 }

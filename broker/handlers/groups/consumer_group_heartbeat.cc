@@ -15,6 +15,10 @@ void handle(RequestContext& context, ConsumerGroupHeartbeatRequest&& request,
   if (!serves_consumer_groups(context.broker)) {
     return reply.send({.error_code = ErrorCode::kUnsupportedVersion});
   }
+  if (request.group_id.empty()) {  // not INVALID_GROUP_ID, as elsewhere
+    return reply.send(
+        {.error_code = ErrorCode::kInvalidRequest, .error_message = "GroupId can't be empty."});
+  }
   const ClientInfo client{context.client_id, context.client_host, context.version};
   const std::string group_id = request.group_id;
   context.broker.with_group(

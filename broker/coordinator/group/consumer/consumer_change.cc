@@ -239,6 +239,10 @@ void ConsumerChange::remove(const std::set<std::string>& member_ids) {
   }
   forget_regexes();
   raise_epoch(true);
+  const ConsumerState& group = draft_.state;
+  if (group.members().empty()) {  // nobody is left to have a target
+    draft_.emit(consumer_target_epoch_record(group.id(), group.epoch(), 0));
+  }
 }
 
 }  // namespace klamm::broker

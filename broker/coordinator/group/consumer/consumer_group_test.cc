@@ -195,7 +195,7 @@ TEST_CASE("the first member has everything with its first heartbeat") {
   f.topic("t", 4);
   const Client a = f.join("a", {"t"});
   CHECK(count(a) == 4);
-  CHECK(a.epoch == 1);
+  CHECK(a.epoch == 2);
   CHECK(f.state() == "Stable");
 }
 
@@ -205,18 +205,18 @@ TEST_CASE("a partition changes hands only after it was given back") {
   Client a = f.join("a", {"t"});
   Client b = f.join("b", {"t"});
   CHECK(count(b) == 0);
-  CHECK(b.epoch == 2);
+  CHECK(b.epoch == 3);
   const Client a_before = a;
   REQUIRE(f.beat(a) == ErrorCode::kNone);
   CHECK(count(a) == 2);
-  CHECK(a.epoch == 1);  // until it has given back
+  CHECK(a.epoch == 2);  // until it has given back
   REQUIRE(f.beat(b) == ErrorCode::kNone);
   CHECK(count(b) == 0);
   Client late = a_before;  // still owns all
   REQUIRE(f.beat(late) == ErrorCode::kNone);
-  CHECK(late.epoch == 1);
+  CHECK(late.epoch == 2);
   REQUIRE(f.beat(a) == ErrorCode::kNone);
-  CHECK(a.epoch == 2);
+  CHECK(a.epoch == 3);
   REQUIRE(f.beat(b) == ErrorCode::kNone);
   CHECK(count(b) == 2);
   CHECK(f.state() == "Stable");
@@ -229,7 +229,7 @@ TEST_CASE("a member with a wrong epoch is fenced, but for the one whose answer w
   f.topic("t", 3);
   const Client before = a;
   REQUIRE(f.beat(a) == ErrorCode::kNone);
-  REQUIRE(a.epoch == 2);
+  REQUIRE(a.epoch == 3);
   Client lost = before;
   CHECK(f.beat(lost) == ErrorCode::kNone);
   Client ahead = a;
@@ -336,10 +336,10 @@ TEST_CASE("a topic that gets partitions raises the group's epoch; one that nobod
   Client a = f.join("a", {"t"});
   f.topic("u", 1);
   REQUIRE(f.beat(a) == ErrorCode::kNone);
-  CHECK(a.epoch == 1);
+  CHECK(a.epoch == 2);
   f.topic("t", 3);
   REQUIRE(f.beat(a) == ErrorCode::kNone);
-  CHECK(a.epoch == 2);
+  CHECK(a.epoch == 3);
   CHECK(count(a) == 3);
 }
 
@@ -349,13 +349,13 @@ TEST_CASE("a member may commit a partition it keeps an epoch late, others not (K
   Client a = f.join("a", {"t"});
   f.topic("t", 3);
   REQUIRE(f.beat(a) == ErrorCode::kNone);
-  CHECK(f.commit("a", 2, t, 2) == ErrorCode::kNone);
-  CHECK(f.commit("a", 1, t, 0) == ErrorCode::kNone);
-  CHECK(f.commit("a", 1, t, 2) == ErrorCode::kStaleMemberEpoch);
-  CHECK(f.commit("a", 3, t, 0) == ErrorCode::kStaleMemberEpoch);
-  CHECK(f.commit("b", 2, t, 0) == ErrorCode::kUnknownMemberId);
-  CHECK(f.shard->check_fetch(kGroup, "a", 1) == ErrorCode::kStaleMemberEpoch);
-  CHECK(f.shard->check_fetch(kGroup, "a", 2) == ErrorCode::kNone);
+  CHECK(f.commit("a", 3, t, 2) == ErrorCode::kNone);
+  CHECK(f.commit("a", 2, t, 0) == ErrorCode::kNone);
+  CHECK(f.commit("a", 2, t, 2) == ErrorCode::kStaleMemberEpoch);
+  CHECK(f.commit("a", 4, t, 0) == ErrorCode::kStaleMemberEpoch);
+  CHECK(f.commit("b", 3, t, 0) == ErrorCode::kUnknownMemberId);
+  CHECK(f.shard->check_fetch(kGroup, "a", 2) == ErrorCode::kStaleMemberEpoch);
+  CHECK(f.shard->check_fetch(kGroup, "a", 3) == ErrorCode::kNone);
 }
 
 TEST_CASE("what a request must have is checked first") {

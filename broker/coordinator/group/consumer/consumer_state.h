@@ -104,9 +104,9 @@ class ConsumerState {
   ConsumerMember& change(const std::string& member_id);
 
   std::string id_;
-  int32_t epoch_ = 0;
+  int32_t epoch_ = 1;  // both until a record says otherwise
   int64_t metadata_hash_ = 0;
-  int32_t assignment_epoch_ = 0;
+  int32_t assignment_epoch_ = 1;
   int64_t assigned_at_ms_ = 0;
   bool has_partition_metadata_ = false;  // left by Kafka before 4.1
   Shared<std::map<std::string, MemberPtr>> members_;
