@@ -5,7 +5,10 @@
 #include <latch>
 #include <numeric>
 
+#include "broker/coordinator/group/group_shard.h"
 #include "broker/node.h"
+#include "broker/share/shares.h"
+#include "storage/log_dir.h"
 
 namespace klamm::broker {
 
@@ -54,12 +57,13 @@ Broker::Broker(Node& node, size_t shard)
       housekeeping_(config_, replicas_, timers_, environment_.clock),
       fetchers_(config_, node.follower_throttle(), replicas_, environment_.transport(shard),
                 timers_, environment_.clock, [&node] { return node.broker_epoch(); }),
-      groups_(config_, replicas_, timers_, environment_.clock, environment_.random),
+      groups_(config_, replicas_, timers_, environment_.clock, surroundings_of_groups()),
       markers_(*this),
       transactions_(config_, replicas_, timers_, environment_.clock, markers_),
       verifier_(*this),
       fetch_sessions_(
-          static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))) {
+          static_cast<size_t>(config_.number("max.incremental.fetch.session.cache.slots"))),
+      shares_(std::make_unique<Shares>(*this)) {
   replicas_.on_proposal([this](const replication::IsrProposal& proposal) {
     at_controller([proposal](Node& there) { there.propose(proposal); });
   });
@@ -67,6 +71,65 @@ Broker::Broker(Node& node, size_t shard)
     note_placed(id, directory);
   });
   replicas_.on_synced([this] { at_controller([](Node& there) { there.checkpoint_soon(); }); });
+}
+
+Broker::~Broker() = default;
+
+namespace {
+
+// Member ids end in a random UUID in its usual text form.
+std::string uuid_text(storage::Random& random) {
+  const std::string hex = storage::new_uuid(random).to_hex();
+  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" +
+         hex.substr(16, 4) + "-" + hex.substr(20);
+}
+
+// Calls `ask` for each place, and `done` with the first code that is none, once all are answered.
+template <class Ask>
+void for_all(const ShareStarts& places, const Ask& ask, GroupSurroundings::Done done) {
+  struct Open {
+    size_t left;
+    ErrorCode code = ErrorCode::kNone;
+  };
+  auto open = std::make_shared<Open>(places.size() + 1);
+  const auto finish_one = [open, done = std::move(done)](ErrorCode code) {
+    open->code = open->code == ErrorCode::kNone ? code : open->code;
+    if (--open->left == 0) {
+      done(open->code);
+    }
+  };
+  for (const auto& [place, offset] : places) {
+    ask(place, offset, finish_one);
+  }
+  finish_one(ErrorCode::kNone);
+}
+
+}  // namespace
+
+GroupSurroundings Broker::surroundings_of_groups() {
+  return {.image = [this] { return image(); },
+          .unique_suffix = [this] { return uuid_text(random()); },
+          .initialize_shared =
+              [this](const std::string& group, int32_t state_epoch, const ShareStarts& starts,
+                     GroupSurroundings::Done done) {
+                for_all(
+                    starts,
+                    [&](const auto& place, int64_t offset, const auto& finish_one) {
+                      shares().persister().initialize({group, place.first, place.second},
+                                                      state_epoch, offset, finish_one);
+                    },
+                    std::move(done));
+              },
+          .remove_shared =
+              [this](const std::string& group, const ShareStarts& starts,
+                     GroupSurroundings::Done done) {
+                for_all(
+                    starts,
+                    [&](const auto& place, int64_t, const auto& finish_one) {
+                      shares().persister().remove({group, place.first, place.second}, finish_one);
+                    },
+                    std::move(done));
+              }};
 }
 
 void Broker::note_placed(const storage::TopicPartition& id, const Uuid& directory) {
@@ -171,6 +234,7 @@ void Broker::follow(const ImagePtr& image) {
     fetchers_.follow(before, image);
     if (before->topics != image->topics) {
       groups_.drop_lost();
+      shares_->drop_lost();
       transactions_.follow_leaders();
     }
   }
@@ -193,6 +257,7 @@ void Broker::start_background() {
   fetchers_.follow(std::make_shared<replication::MetadataImage>(), image());
   check_isrs();
   transactions_.start();
+  shares_->start();
 }
 
 // Twice in the time that a follower may lag.

@@ -13,6 +13,7 @@
 #include "broker/cluster/transaction_verifier.h"
 #include "broker/config/broker_config.h"
 #include "broker/coordinator/group_coordinator.h"
+#include "broker/coordinator/share_coordinator.h"
 #include "broker/coordinator/transaction_coordinator.h"
 #include "broker/fetch_sessions.h"
 #include "broker/housekeeping.h"
@@ -28,6 +29,7 @@
 namespace klamm::broker {
 
 class Node;
+class Shares;
 
 struct Environment {
   storage::Disk& disk;
@@ -73,6 +75,7 @@ class Broker {
   using Task = std::move_only_function<void(Broker&)>;
 
   Broker(Node& node, size_t shard);
+  ~Broker();
 
   size_t shard() const { return shard_; }
   // The parts of the node that do not change after its start may be asked on any shard.
@@ -82,6 +85,7 @@ class Broker {
   const ImagePtr& image() const { return replicas_.image(); }
   Replicas& replicas() { return replicas_; }
   GroupCoordinator& groups() { return groups_; }
+  Shares& shares() { return *shares_; }
   TransactionCoordinator& transactions() { return transactions_; }
   TransactionVerifier& verifier() { return verifier_; }
   LogCleaner& cleaner() { return cleaner_; }
@@ -132,6 +136,7 @@ class Broker {
   void start_background();
 
  private:
+  GroupSurroundings surroundings_of_groups();
   void note_placed(const storage::TopicPartition& id, const Uuid& directory);
   void check_isrs();
   void follow_config(const replication::MetadataImage& image);
@@ -152,10 +157,10 @@ class Broker {
   TransactionCoordinator transactions_;
   TransactionVerifier verifier_;
   FetchSessions fetch_sessions_;
+  std::unique_ptr<Shares> shares_;
   int64_t quiet_until_ms_ = 0;  // about errors of the disk
 };
 
-inline constexpr const char* kShareTopic = "__share_group_state";
 inline bool is_internal(const std::string& topic) {
   return topic == kOffsetsTopic || topic == kTransactionsTopic || topic == kShareTopic;
 }

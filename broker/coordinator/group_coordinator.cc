@@ -4,7 +4,6 @@
 
 #include "broker/config/keys.h"
 #include "broker/coordinator/group/group_shard.h"
-#include "storage/log_dir.h"
 
 namespace klamm::broker {
 namespace {
@@ -13,7 +12,7 @@ bool is_given(const BrokerConfig& config, const char* key) { return !config.sett
 
 // Two defaults are not Kafka's: members are told to speak more often, so that a rebalance takes
 // less time, and a new target is computed at once. What is configured holds.
-void read_consumer_config(const BrokerConfig& config, GroupShardConfig& shard) {
+void read_newer_protocols(const BrokerConfig& config, GroupShardConfig& shard) {
   constexpr const char* kHeartbeat = "group.consumer.heartbeat.interval.ms";
   constexpr const char* kAssignment = "group.consumer.assignment.interval.ms";
   ConsumerSettings& consumer = shard.consumer;
@@ -28,6 +27,17 @@ void read_consumer_config(const BrokerConfig& config, GroupShardConfig& shard) {
   consumer.regex_refresh_ms = config.number("group.consumer.regex.refresh.interval.ms");
   consumer.members_max = static_cast<size_t>(config.number("group.consumer.max.size"));
   consumer.assignors = split_list(config.get("group.consumer.assignors"));
+  ShareGroupSettings& share = shard.share;
+  share.session_timeout_ms = static_cast<int32_t>(config.number("group.share.session.timeout.ms"));
+  if (is_given(config, "group.share.heartbeat.interval.ms")) {
+    share.heartbeat_interval_ms =
+        static_cast<int32_t>(config.number("group.share.heartbeat.interval.ms"));
+  }
+  if (is_given(config, "group.share.assignment.interval.ms")) {
+    share.assignment_interval_ms =
+        static_cast<int32_t>(config.number("group.share.assignment.interval.ms"));
+  }
+  share.members_max = static_cast<size_t>(config.number("group.share.max.size"));
   std::string policy = config.get("group.consumer.migration.policy");
   std::ranges::transform(policy, policy.begin(), [](unsigned char c) { return std::tolower(c); });
   const bool both = policy == "bidirectional";
@@ -44,34 +54,23 @@ GroupShardConfig read_config(const BrokerConfig& config) {
   shard.classic.initial_rebalance_delay_ms =
       static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms"));
   shard.classic.members_max = static_cast<size_t>(config.number("group.max.size"));
-  read_consumer_config(config, shard);
+  read_newer_protocols(config, shard);
   shard.offsets_retention_ms = config.number("offsets.retention.minutes") * 60'000;
   shard.expiry_check_ms = config.number("offsets.retention.check.interval.ms");
   return shard;
 }
 
-// Member ids end in a random UUID in its usual text form.
-std::string uuid_text(storage::Random& random) {
-  const std::string hex = storage::new_uuid(random).to_hex();
-  return hex.substr(0, 8) + "-" + hex.substr(8, 4) + "-" + hex.substr(12, 4) + "-" +
-         hex.substr(16, 4) + "-" + hex.substr(20);
-}
-
 }  // namespace
 
 GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
-                                   const storage::Clock& clock, storage::Random& random)
+                                   const storage::Clock& clock, GroupSurroundings surroundings)
     : config_(std::make_unique<GroupShardConfig>(read_config(config))),
       metadata_size_max_(config.number("offset.metadata.max.bytes")),
+      protocols_(split_list(config.get("group.coordinator.rebalance.protocols"))),
       runtime_(kOffsetsTopic, 0, replicas, timers, clock,
-               [this, &replicas, &random](RecordSink& sink) {
-                 return std::make_unique<GroupShard>(
-                     sink, *config_,
-                     GroupSurroundings{[&replicas] { return replicas.image(); },
-                                       [&random] { return uuid_text(random); }});
-               }) {
-  protocols_ = split_list(config.get("group.coordinator.rebalance.protocols"));
-}
+               [this, surroundings = std::move(surroundings)](RecordSink& sink) {
+                 return std::make_unique<GroupShard>(sink, *config_, surroundings);
+               }) {}
 
 GroupCoordinator::~GroupCoordinator() = default;
 

@@ -14,13 +14,14 @@ namespace klamm::broker {
 
 class GroupShard;
 struct GroupShardConfig;
+struct GroupSurroundings;
 
 inline constexpr const char* kOffsetsTopic = "__consumer_offsets";
 
 class GroupCoordinator {
  public:
   GroupCoordinator(const BrokerConfig& config, Replicas& replicas, Timers& timers,
-                   const storage::Clock& clock, storage::Random& random);
+                   const storage::Clock& clock, GroupSurroundings surroundings);
   ~GroupCoordinator();
 
   // The partition that coordinates a group. INVALID_GROUP_ID for an empty id,

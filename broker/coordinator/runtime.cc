@@ -262,6 +262,14 @@ void CoordinatorRuntime::for_each(const std::function<void(CoordinatorShard&)>& 
   }
 }
 
+std::vector<int32_t> CoordinatorRuntime::hosted_partitions() const {
+  std::vector<int32_t> partitions;
+  for (const auto& [partition, hosted] : hosted_) {
+    partitions.push_back(partition);
+  }
+  return partitions;
+}
+
 int32_t coordinator_partition(const std::string& key, int32_t partitions) {
   uint32_t hash = 0;
   protocol::for_each_utf16_unit(key, [&](uint16_t unit) { hash = 31 * hash + unit; });

@@ -100,6 +100,8 @@ class CoordinatorRuntime {
   void on_marker(int32_t partition, int64_t producer_id, bool commits);
   // Loads all partitions that are led and owned here and calls `visit` for each.
   void for_each(const std::function<void(CoordinatorShard&)>& visit);
+  // The partitions whose shards are in memory.
+  std::vector<int32_t> hosted_partitions() const;
 
  private:
   class Hosted;

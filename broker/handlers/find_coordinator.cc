@@ -1,6 +1,6 @@
 // FindCoordinator (key 10), v0-6.   v1: key types.   v4: many keys at once.   v6: share groups
-// (type 2). Creates the coordinator's topic when it is first needed. Share coordinators are not
-// served yet; their keys are answered with UNSUPPORTED_VERSION, which clients report at once.
+// (type 2), whose keys are "group:topic id:partition". Creates the coordinator's topic when it is
+// first needed.
 #include "broker/cluster/broker_address.h"
 #include "broker/handlers/handlers.h"
 #include "broker/node.h"
@@ -24,15 +24,12 @@ Coordinator failed(const std::string& key, ErrorCode code, const char* why) {
 }
 
 const char* topic_of(int8_t type) {
-  return type == kTransaction ? kTransactionsTopic : kOffsetsTopic;
+  return type == kTransaction ? kTransactionsTopic : type == kShare ? kShareTopic : kOffsetsTopic;
 }
 
 Coordinator find(Node& node, const std::string& listener, int8_t type, const std::string& key) {
   if (type < kGroup || type > kShare) {
     return failed(key, ErrorCode::kInvalidRequest, "Unknown coordinator type.");
-  }
-  if (type == kShare) {
-    return failed(key, ErrorCode::kUnsupportedVersion, "This broker coordinates no share groups.");
   }
   const auto& image = *node.image();
   const auto topic = image.topic(topic_of(type));
@@ -77,7 +74,7 @@ void handle(RequestContext& context, FindCoordinatorRequest&& request,
   context.broker.at_controller([listener = context.listener_name, request = std::move(request),
                                 reply = std::move(reply)](Node& node) mutable {
     std::vector<std::string> needed;
-    if (request.key_type == kGroup || request.key_type == kTransaction) {
+    if (request.key_type >= kGroup && request.key_type <= kShare) {
       needed.emplace_back(topic_of(request.key_type));
     }
     node.ensure_topics(std::move(needed), [&node, listener, request = std::move(request),

@@ -21,6 +21,9 @@ namespace klamm::protocol {
   X(AlterConfigs) X(IncrementalAlterConfigs) X(ListConfigResources) \
   X(AddPartitionsToTxn) X(AddOffsetsToTxn) X(EndTxn) X(WriteTxnMarkers) X(TxnOffsetCommit) \
   X(ConsumerGroupHeartbeat) X(ConsumerGroupDescribe) \
+  X(ShareGroupHeartbeat) X(ShareGroupDescribe) X(ShareFetch) X(ShareAcknowledge) \
+  X(InitializeShareGroupState) X(ReadShareGroupState) X(WriteShareGroupState) X(DeleteShareGroupState) \
+  X(ReadShareGroupStateSummary) X(DescribeShareGroupOffsets) X(AlterShareGroupOffsets) X(DeleteShareGroupOffsets) \
   X(DescribeProducers) X(DescribeTransactions) X(ListTransactions) \
   X(UpdateFeatures) X(UnregisterBroker) X(AddRaftVoter) X(RemoveRaftVoter) X(UpdateRaftVoter)
 // clang-format on

@@ -58,6 +58,8 @@ class Reply {
   ~Reply() = default;
 
   int16_t version() const { return ticket_.version; }
+  // The connection that asked; on its own shard.
+  const std::weak_ptr<ReplySink>& connection() const { return ticket_.sink; }
   // False once the client has gone; work for it may be dropped.
   bool is_wanted() const { return open_ && !ticket_.sink.expired(); }
 

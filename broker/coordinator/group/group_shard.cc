@@ -12,6 +12,16 @@ namespace {
 // Whoever could not be taken out of its group is tried again after that long.
 constexpr int64_t kFenceRetryMs = 1'000;
 
+bool is_consumer_record(int16_t type) {
+  return (type >= static_cast<int16_t>(ConsumerRecord::kGroup) &&
+          type <= static_cast<int16_t>(ConsumerRecord::kCurrent)) ||
+         type == static_cast<int16_t>(ConsumerRecord::kRegex);
+}
+bool is_share_record(int16_t type) {
+  return type >= static_cast<int16_t>(ShareRecord::kMember) &&
+         type <= static_cast<int16_t>(ShareRecord::kPartitions);
+}
+
 }  // namespace
 
 ClassicGroup& GroupShard::find_or_create_classic(const std::string& group_id) {
@@ -43,6 +53,14 @@ void GroupShard::reschedule(const std::string& group_id) {
   }
 }
 
+int64_t GroupShard::note_topics(const replication::MetadataImage& image) {
+  if (topics_ != image.topics) {
+    topics_ = image.topics;
+    topics_offset_ = image.offset;
+  }
+  return topics_offset_;
+}
+
 void GroupShard::write(std::vector<CoordinatorRecord> records,
                        std::function<void(ErrorCode)> done) {
   records.empty() ? done(ErrorCode::kNone) : sink_.append(std::move(records), std::move(done));
@@ -61,6 +79,9 @@ void GroupShard::remove_group(const std::string& group_id, Respond<ErrorCode> re
   }
   if (group != nullptr && !group->is_empty()) {
     return respond(ErrorCode::kNonEmptyGroup);
+  }
+  if (const auto* const share = dynamic_cast<const ShareGroup*>(group)) {
+    return remove_share_group(*share, std::move(respond));
   }
   auto records = offsets_.tombstones(group_id);
   if (group == nullptr) {
@@ -107,7 +128,9 @@ void GroupShard::expire(int64_t now_ms) {
     const bool nothing_left =
         expired.size() == (offsets == nullptr ? 0 : offsets->size()) && !offsets_.has_pending(id);
     std::move(expired.begin(), expired.end(), std::back_inserter(records));
-    if (group != nullptr && nothing_left && group->is_empty() && !group->next_deadline()) {
+    // Share groups end when they are deleted.
+    if (group != nullptr && nothing_left && group->is_empty() && !group->next_deadline() &&
+        group->type() != GroupType::kShare) {
       group->add_tombstones(records);
     }
   }
@@ -140,21 +163,16 @@ void GroupShard::replay(const CoordinatorRecord& record, RecordPlace place, int6
   // Every key begins with its type and the group's id.
   Reader key(record.key);
   const auto type = key.fixed<int16_t>();
-  switch (static_cast<ConsumerRecord>(type)) {
-    case ConsumerRecord::kGroup:
-    case ConsumerRecord::kPartitionMetadata:
-    case ConsumerRecord::kMember:
-    case ConsumerRecord::kTargetEpoch:
-    case ConsumerRecord::kTarget:
-    case ConsumerRecord::kCurrent:
-    case ConsumerRecord::kRegex: {
-      const auto group_id = key.string(false);
-      if (key.ok()) {
-        replay_to<ConsumerGroup>(group_id, record,
-                                 type == static_cast<int16_t>(ConsumerRecord::kGroup));
-      }
+  const bool is_consumer = is_consumer_record(type);
+  if (is_consumer || is_share_record(type)) {
+    const auto group_id = key.string(false);
+    if (!key.ok()) {
       return;
     }
+    return is_consumer ? replay_to<ConsumerGroup>(
+                             group_id, record, type == static_cast<int16_t>(ConsumerRecord::kGroup))
+                       : replay_to<ShareGroup>(group_id, record,
+                                               type == static_cast<int16_t>(ShareRecord::kGroup));
   }
   const ParsedRecord parsed = parse_group_record(record);
   if (const auto* offset = std::get_if<ParsedOffset>(&parsed)) {
@@ -176,6 +194,8 @@ void GroupShard::loaded(int64_t now_ms) {
       classic->start_sessions(now_ms);
     } else if (auto* const consumer = dynamic_cast<ConsumerGroup*>(group.get())) {
       consumer->start_sessions(consumer_settings(id, *image), now_ms);
+    } else if (auto* const share = dynamic_cast<ShareGroup*>(group.get())) {
+      share->start_sessions(share_settings(id, *image).session_timeout_ms, now_ms);
     }
     reschedule(id);
   }
@@ -195,6 +215,12 @@ void GroupShard::tick_group(const std::string& group_id, int64_t now_ms) {
     const auto silent = consumer->overdue(now_ms);
     consumer->postpone(silent, now_ms + kFenceRetryMs);
     fence(group_id, silent, now_ms, [](ErrorCode) {});
+  } else if (auto* const share = find<ShareGroup>(group_id)) {
+    const auto silent = share->overdue(now_ms);
+    for (const auto& id : silent) {
+      share->touch(id, kFenceRetryMs, now_ms);
+    }
+    fence_share_members(group_id, silent, now_ms, [](ErrorCode) {});
   }
   reschedule(group_id);
 }

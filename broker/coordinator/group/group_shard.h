@@ -11,6 +11,7 @@
 #include "broker/coordinator/group/consumer/consumer_group.h"
 #include "broker/coordinator/group/consumer/migration.h"
 #include "broker/coordinator/group/offset_store.h"
+#include "broker/coordinator/group/share/share_group.h"
 #include "broker/coordinator/runtime.h"
 #include "protocol/generated/consumer_group_heartbeat_request.h"
 #include "protocol/generated/consumer_group_heartbeat_response.h"
@@ -18,21 +19,33 @@
 #include "protocol/generated/list_groups_response.h"
 #include "protocol/generated/offset_delete_request.h"
 #include "protocol/generated/offset_delete_response.h"
+#include "protocol/generated/share_group_describe_response.h"
+#include "protocol/generated/share_group_heartbeat_request.h"
+#include "protocol/generated/share_group_heartbeat_response.h"
 
 namespace klamm::broker {
 
 struct GroupShardConfig {
   ClassicConfig classic;
   ConsumerSettings consumer;  // of groups that have none of their own
+  ShareGroupSettings share;
   MigrationPolicy migration;
   int64_t offsets_retention_ms = 7 * 86'400'000LL;
   int64_t expiry_check_ms = 600'000;
 };
 
+// Where share partitions begin, by topic and partition; -1: where the group's configuration says.
+using ShareStarts = std::map<std::pair<Uuid, int32_t>, int64_t>;
+
 // What groups ask of the node around them.
 struct GroupSurroundings {
+  using Done = std::function<void(ErrorCode)>;
   std::function<replication::ImagePtr()> image;
   std::function<std::string()> unique_suffix;  // a string that no other member has had
+  // Has the share coordinators begin, or end, to keep the group's state of partitions.
+  std::function<void(const std::string& group, int32_t state_epoch, const ShareStarts&, Done)>
+      initialize_shared;
+  std::function<void(const std::string& group, const ShareStarts&, Done)> remove_shared;
 };
 
 // Who sent a request.
@@ -89,6 +102,25 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
     return group == nullptr ? nullptr : &group->state();
   }
 
+  // ---- share groups (KIP-932) ----
+  void share_heartbeat(const protocol::ShareGroupHeartbeatRequest& request,
+                       const ClientInfo& client, int64_t now_ms,
+                       Respond<protocol::ShareGroupHeartbeatResponse> respond);
+  // GROUP_ID_NOT_FOUND.
+  Result<protocol::ShareGroupDescribeResponse::DescribedGroup> describe_share_group(
+      const std::string& group_id) const;
+  // Null when there is no such share group.
+  const ShareGroupState* share_state(const std::string& group_id) const {
+    const auto* const group = find<ShareGroup>(group_id);
+    return group == nullptr ? nullptr : &group->state();
+  }
+  // Of a group without members, or one that is made. NON_EMPTY_GROUP, or what the share coordinator
+  // says. The topics exist.
+  void alter_share_offsets(const std::string& group_id, const ShareStarts& starts,
+                           Respond<ErrorCode> respond);
+  void delete_share_offsets(const std::string& group_id, const std::set<Uuid>& topics,
+                            Respond<ErrorCode> respond);
+
   // ---- offsets ----
   // kNone once the offsets are committed, else the error for all of them.
   void commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond);
@@ -128,6 +160,14 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
     ConsumerSettings settings;
     ConsumerContext context;
     ConsumerView(GroupShard& shard, const std::string& group_id, int64_t now_ms);
+  };
+
+  // The same for one about a share group.
+  struct ShareView {
+    replication::ImagePtr image;
+    ShareGroupSettings settings;
+    ShareContext context;
+    ShareView(GroupShard& shard, const std::string& group_id, int64_t now_ms);
   };
 
   // Null when there is no such group, or it is of another type.
@@ -176,6 +216,22 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
                                  const std::optional<std::string>& instance_id, int64_t now_ms);
   ErrorCode check_commit(const CommitRequest& request, int64_t now_ms);
 
+  ShareGroupSettings share_settings(const std::string& group_id,
+                                    const replication::MetadataImage& image) const;
+  void take_share_member(const protocol::ShareGroupHeartbeatRequest& request,
+                         const ClientInfo& client, bool may_initialize, int64_t now_ms,
+                         Respond<protocol::ShareGroupHeartbeatResponse> respond);
+  void initialize_shared(const std::string& group_id, int32_t state_epoch,
+                         const std::map<Uuid, NamedPartitions>& fresh,
+                         const std::function<void(ErrorCode)>& done);
+  void share_leave(const protocol::ShareGroupHeartbeatRequest& request, int64_t now_ms,
+                   Respond<protocol::ShareGroupHeartbeatResponse> respond);
+  void fence_share_members(const std::string& group_id, const std::set<std::string>& member_ids,
+                           int64_t now_ms, std::function<void(ErrorCode)> done);
+  void remove_share_group(const ShareGroup& group, Respond<ErrorCode> respond);
+  // The offset of the image in which topics last changed.
+  int64_t note_topics(const replication::MetadataImage& image);
+
   RecordSink& sink_;
   const GroupShardConfig& config_;
   GroupSurroundings surroundings_;
@@ -187,6 +243,8 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
   std::set<std::pair<int64_t, std::string>> deadlines_;
   std::map<std::string, int64_t> deadline_of_;
   int64_t next_expiry_check_ms_ = INT64_MAX;
+  // What waits for others must not outlive the shard.
+  std::shared_ptr<void> alive_ = std::make_shared<char>();
 };
 
 }  // namespace klamm::broker

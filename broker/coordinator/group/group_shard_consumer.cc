@@ -133,11 +133,7 @@ GroupShard::ConsumerView::ConsumerView(GroupShard& shard, const std::string& gro
     : image(shard.surroundings_.image()),
       settings(shard.consumer_settings(group_id, *image)),
       context{*image, shard.hashes_, settings, now_ms} {
-  if (shard.topics_ != image->topics) {
-    shard.topics_ = image->topics;
-    shard.topics_offset_ = image->offset;
-  }
-  context.topics_offset = shard.topics_offset_;
+  context.topics_offset = shard.note_topics(*image);
   auto* const group = shard.find<ConsumerGroup>(group_id);
   context.metadata_changed = group == nullptr || group->notices(context.topics_offset);
 }

@@ -14,4 +14,7 @@ inline bool serves_consumer_groups(Broker& broker) {
   return broker.groups().serves("consumer") && has_feature(broker, "group.version");
 }
 
+// The feature alone decides on these (KIP-932).
+inline bool serves_share_groups(Broker& broker) { return has_feature(broker, "share.version"); }
+
 }  // namespace klamm::broker
