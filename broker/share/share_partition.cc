@@ -314,6 +314,12 @@ ShareChange SharePartition::expire(const ShareLimits& limits, int64_t now_ms) {
   return change;
 }
 
+bool SharePartition::is_idle() const {
+  return std::ranges::all_of(stretches_, [](const auto& each) {
+    return each.second.state != DeliveryState::kAcquired && each.second.change == 0;
+  });
+}
+
 std::optional<int64_t> SharePartition::next_deadline() const {
   std::optional<int64_t> first;
   for (const auto& [offset, stretch] : stretches_) {

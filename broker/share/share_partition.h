@@ -89,6 +89,8 @@ class SharePartition {
   ShareChange release(const std::string& member_id, const ShareLimits& limits);
   // What was out for too long may be given to others.
   ShareChange expire(const ShareLimits& limits, int64_t now_ms);
+  // Whether nothing is out with anybody, and nothing is being written.
+  bool is_idle() const;
   // When the next one will be.
   std::optional<int64_t> next_deadline() const;
   // The change is kept, or could not be.

@@ -335,8 +335,17 @@ void SharePartitions::release(const SharePartitionKey& key, const std::string& m
   if (!hosted || !(*hosted)->partition) {
     return done({});
   }
-  keep(key, *hosted, (*hosted)->partition->release(member_id, share_limits(broker_, key.group_id)),
-       std::move(done));
+  const auto change = (*hosted)->partition->release(member_id, share_limits(broker_, key.group_id));
+  keep(key, *hosted, change,
+       [this, key, weak = std::weak_ptr(*hosted), done = std::move(done)](const Result<>& kept) {
+         const auto alive = weak.lock();
+         const auto known = hosted_.find(key);
+         if (alive && known != hosted_.end() && known->second == alive &&
+             alive->partition->is_idle()) {
+           drop(key);
+         }
+         done(kept);
+       });
 }
 
 // Locks run out one after the other; the timer stands at the first.

@@ -38,7 +38,8 @@ class SharePartitions {
   void acknowledge(const SharePartitionKey& key, const std::string& member_id,
                    const std::vector<Acknowledgement>& acknowledgements,
                    std::function<void(Result<>)> done);
-  // Gives back what the member has.
+  // Gives back what a member has that ends its session. When nobody has anything, all is read anew
+  // for the next one: the group may have been told to begin elsewhere.
   void release(const SharePartitionKey& key, const std::string& member_id,
                std::function<void(Result<>)> done);
   // Leaders have changed.

@@ -40,6 +40,10 @@ import org.apache.kafka.common.errors.UnknownTopicOrPartitionException;
 public final class Suite {
   private static final String BOOTSTRAP = System.getenv().getOrDefault("BOOTSTRAP", "localhost:9092");
 
+  static String bootstrap() {
+    return BOOTSTRAP;
+  }
+
   interface Test {
     void run() throws Exception;
   }
@@ -59,6 +63,8 @@ public final class Suite {
     tests.put("records_are_deleted", Suite::deleteRecords);
     tests.put("console_tools_carry_a_file_of_100000_lines", Suite::console);
     tests.putAll(TransactionTests.all());
+    tests.putAll(GroupTests.all());
+    tests.putAll(ShareTests.all());
     System.exit(run(tests, args));
   }
 
