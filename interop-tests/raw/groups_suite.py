@@ -1,53 +1,12 @@
 """Groups of the newer protocols, the same bytes to klamm and to Apache Kafka 4.4.0: what members are told must be equal, and
 so must the records that the coordinators keep, but for topic ids, their hash and times."""
 import struct
-import time
 
+from groups_suite_tools import Reader, compact_list, create_topic, each_with_ids, let_coordinators_hear, topic_id
 from peers import PEERS, Peer, compact, eventually, frame, main, peers, same, same_records, stop_peers, test, text
 
-TOPIC_IDS = {}  # by peer and name
 # Kafka would compute a target once a second; here each step is looked at.
 Peer.more = "group.consumer.assignment.interval.ms=0\n"
-
-
-def compact_list(items):
-    return b"\0" if items is None else bytes([len(items) + 1]) + b"".join(items)
-
-
-def topic_id(peer, name):
-    """From Metadata v10."""
-    if (peer, name) not in TOPIC_IDS:
-        answer = peer.ask(frame(3, 10, b"\2" + b"\0" * 16 + compact(name) + b"\0" * 5, flexible=True))
-        at = answer.index(compact(name)) + len(compact(name))
-        TOPIC_IDS[peer, name] = answer[at:at + 16]
-    return TOPIC_IDS[peer, name]
-
-
-def ask_each(what, make, read, finish=lambda answer: answer):
-    """Requests and answers that differ by topic ids alone."""
-    requests = {peer.broker.kind: make(peer) for peer in peers()}
-    answers = []
-    for peer in peers():
-        answer = read(peer.ask(requests[peer.broker.kind]))
-        for (owner, name), id in TOPIC_IDS.items():
-            if owner is peer:
-                answer = {k: v.replace(id, name.encode()) if isinstance(v, bytes) else v for k, v in answer.items()}
-        answers.append(finish(answer))
-    kafka, klamm = answers
-    assert kafka == klamm, f"{what}: klamm {klamm}, Kafka {kafka}"
-    return klamm
-
-
-def create_topic(name, partitions):
-    for peer in peers():
-        peer.ask(frame(19, 2, struct.pack(">i", 1) + text(name) + struct.pack(">ihiii?", partitions, 1, 0, 0, 30000, False)))
-        eventually(lambda p=peer: struct.pack(">i", partitions) in p.ask(frame(3, 1, struct.pack(">i", 1) + text(name))))
-        topic_id(peer, name)
-    let_coordinators_hear()
-
-
-def let_coordinators_hear():
-    time.sleep(0.5)  # Kafka's hears of topics after Metadata does, and has no other way to tell
 
 
 def heartbeat(group, member, epoch, topics=None, regex=None, owned=(), timeout=None, instance=None, assignor=None, rack=None, version=1):
@@ -62,18 +21,12 @@ def heartbeat(group, member, epoch, topics=None, regex=None, owned=(), timeout=N
         return frame(68, version, body + b"\0", flexible=True)
 
     def read(answer):
-        at = 9
-        code, = struct.unpack_from(">h", answer, at)
-        at += 2
-        # The message is each broker's own.
-        at += 1 if answer[at] == 0 else answer[at] if answer[at] < 128 else 1 + (answer[at] & 127 | answer[at + 1] << 7)
-        size = answer[at]
-        member_id = answer[at + 1:at + max(size, 1)].decode()
-        at += max(size, 1)
-        member_epoch, _ = struct.unpack_from(">ii", answer, at)
-        return {"code": code, "member": member_id, "epoch": member_epoch, "assignment": answer[at + 8:]}
+        at = Reader(answer, 9)
+        code, _, member_id = at.take(">h"), at.compact(), at.compact()  # the message is each broker's own
+        member_epoch, _ = at.take(">ii")
+        return {"code": code, "member": member_id, "epoch": member_epoch, "assignment": answer[at.at:]}
 
-    return ask_each(f"heartbeat of {member} in {group} at {epoch}", make, read)
+    return each_with_ids(f"heartbeat of {member} in {group} at {epoch}", make, read)
 
 
 def describe(group):
@@ -82,7 +35,7 @@ def describe(group):
 
     # Kafka tells members in an order that hashing gives.
     request = frame(69, 1, b"\2" + compact(group) + b"\0\0", flexible=True)
-    return ask_each(f"ConsumerGroupDescribe of {group}", lambda _: request, read, lambda answer: bytes(sorted(answer["answer"])))
+    return each_with_ids(f"ConsumerGroupDescribe of {group}", lambda _: request, read, lambda answer: bytes(sorted(answer["answer"])))
 
 
 def commit(group, member, epoch, topic="d", partition=0, version=9):

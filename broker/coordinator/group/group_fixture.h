@@ -17,16 +17,23 @@ struct GroupFixture {
   replication::ImagePtr image = std::make_shared<replication::MetadataImage>();
   std::unique_ptr<GroupShard> shard;
 
+  GroupSurroundings surroundings;
+
   GroupFixture() {
     config.classic.initial_rebalance_delay_ms = 0;
+    surroundings.image = [this] { return image; };
+    surroundings.unique_suffix = [this] { return std::to_string(++next_id); };
+    restart();
+  }
+  GroupFixture(const GroupFixture&) = delete;
+  // A shard that knows nothing, in these surroundings.
+  void restart() {
     shard = make_shard(sink);
     sink.shard = shard.get();
     shard->loaded(now);
   }
   std::unique_ptr<GroupShard> make_shard(RecordSink& into) {
-    return std::make_unique<GroupShard>(
-        into, config,
-        GroupSurroundings{[this] { return image; }, [this] { return std::to_string(++next_id); }});
+    return std::make_unique<GroupShard>(into, config, surroundings);
   }
   // A shard that has loaded what this one has written.
   std::unique_ptr<GroupShard> twin() {

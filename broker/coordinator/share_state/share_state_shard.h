@@ -31,7 +31,7 @@ struct SharePartitionKey {
 struct SharePartitionState {
   int32_t snapshot_epoch = 0;
   int32_t state_epoch = 0;
-  int32_t leader_epoch = -1;
+  int32_t leader_epoch = 0;
   int64_t start_offset = -1;  // -1: not decided yet
   int32_t delivery_complete_count = -1;
   std::vector<DeliveryBatch> batches;

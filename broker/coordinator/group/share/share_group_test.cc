@@ -1,0 +1,190 @@
+// Share groups (KIP-932) in virtual time, with a share coordinator that the test plays. After every
+// step a second shard fed only with the records must know the same.
+#include "broker/coordinator/group/share/share_group.h"
+
+#include <catch2/catch.hpp>
+
+#include "broker/coordinator/group/group_fixture.h"
+
+using namespace klamm;
+using namespace klamm::broker;
+using namespace klamm::protocol;
+
+namespace {
+
+constexpr const char* kGroup = "g";
+
+struct ShareGroupFixture : GroupFixture {
+  std::set<std::pair<Uuid, int32_t>> kept;  // by the share coordinator
+  ErrorCode coordinator_says = ErrorCode::kNone;
+  std::vector<GroupSurroundings::Done> waiting;
+  bool hold = false;
+
+  ShareGroupFixture() {
+    surroundings.initialize_shared = [this](const std::string&, int32_t, const ShareStarts& starts,
+                                            GroupSurroundings::Done done) {
+      for (const auto& [place, offset] : starts) {
+        kept.insert(place);
+      }
+      hold ? waiting.push_back(std::move(done)) : done(coordinator_says);
+    };
+    surroundings.remove_shared = [this](const std::string&, const ShareStarts& starts,
+                                        GroupSurroundings::Done done) {
+      for (const auto& [place, offset] : starts) {
+        kept.erase(place);
+      }
+      done(coordinator_says);
+    };
+    restart();
+  }
+  std::optional<ShareGroupHeartbeatResponse> send(const ShareGroupHeartbeatRequest& request) {
+    auto answer = std::make_shared<std::optional<ShareGroupHeartbeatResponse>>();
+    shard->share_heartbeat(
+        request, {"client", "/host", 1}, now,
+        [answer](ShareGroupHeartbeatResponse response) { *answer = std::move(response); });
+    check_twin();
+    return *answer;
+  }
+  std::optional<ShareGroupHeartbeatResponse> beat(const std::string& member, int32_t epoch,
+                                                  std::vector<std::string> topics = {}) {
+    ShareGroupHeartbeatRequest request;
+    request.group_id = kGroup;
+    request.member_id = member;
+    request.member_epoch = epoch;
+    if (epoch == 0) {
+      request.subscribed_topic_names = std::move(topics);
+    }
+    return send(request);
+  }
+  void check_twin() {
+    const auto other = twin();
+    const auto* const mine = shard->share_state(kGroup);
+    const auto* const theirs = other->share_state(kGroup);
+    REQUIRE((mine == nullptr) == (theirs == nullptr));
+    if (mine != nullptr) {
+      CHECK(*mine == *theirs);
+    }
+  }
+  static size_t count(const std::optional<ShareGroupHeartbeatResponse>& response) {
+    size_t partitions = 0;
+    if (response && response->assignment) {
+      for (const auto& topic : response->assignment->topic_partitions) {
+        partitions += topic.partitions.size();
+      }
+    }
+    return partitions;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a share group's first member has its partitions once their state is kept") {
+  ShareGroupFixture f;
+  f.topic("t", 3);
+  const auto joined = f.beat("a", 0, {"t"});
+  REQUIRE(joined->error_code == ErrorCode::kNone);
+  CHECK(f.count(joined) == 3);
+  CHECK(f.kept.size() == 3);
+  CHECK(f.shard->describe_share_group(kGroup)->group_state == "Stable");
+}
+
+TEST_CASE("members share partitions when there are more of them") {
+  ShareGroupFixture f;
+  f.topic("t", 2);
+  for (const char* id : {"a", "b", "c", "d"}) {
+    CHECK(f.count(f.beat(id, 0, {"t"})) >= 1);
+  }
+  size_t readers = 0;
+  for (const auto& [id, member] : f.shard->share_state(kGroup)->members()) {
+    for (const auto& [topic, partitions] : f.shard->share_state(kGroup)->target(id)) {
+      readers += partitions.size();
+    }
+  }
+  CHECK(readers == 4);
+}
+
+TEST_CASE("partitions that come are initialized and given out at the next heartbeat") {
+  ShareGroupFixture f;
+  f.topic("t", 1);
+  const auto joined = f.beat("a", 0, {"t"});
+  f.topic("t", 4);
+  const auto next = f.beat("a", joined->member_epoch);
+  CHECK(f.count(next) == 4);
+  CHECK(next->member_epoch > joined->member_epoch);
+}
+
+TEST_CASE("while the share coordinator is asked, others are answered without") {
+  ShareGroupFixture f;
+  f.topic("t", 2);
+  f.hold = true;
+  CHECK_FALSE(f.beat("a", 0, {"t"}).has_value());
+  const auto second = f.beat("b", 0, {"t"});
+  REQUIRE(second.has_value());
+  CHECK(f.count(second) == 0);
+  REQUIRE(f.waiting.size() == 1);
+  f.waiting.front()(ErrorCode::kNone);
+  CHECK(f.count(f.beat("b", second->member_epoch)) >= 1);
+}
+
+TEST_CASE("when the share coordinator refuses, the member is told, and asks again") {
+  ShareGroupFixture f;
+  f.topic("t", 1);
+  f.coordinator_says = ErrorCode::kCoordinatorNotAvailable;
+  CHECK(f.beat("a", 0, {"t"})->error_code == ErrorCode::kCoordinatorNotAvailable);
+  f.coordinator_says = ErrorCode::kNone;
+  CHECK(f.count(f.beat("a", 0, {"t"})) == 1);
+}
+
+TEST_CASE("a share group's answer may come when its shard is gone") {
+  ShareGroupFixture f;
+  f.topic("t", 1);
+  f.hold = true;
+  f.beat("a", 0, {"t"});
+  f.shard.reset();
+  f.waiting.front()(ErrorCode::kNone);
+}
+
+TEST_CASE("members of a share group are fenced, leave, and fall silent") {
+  ShareGroupFixture f;
+  f.topic("t", 1);
+  const auto a = f.beat("a", 0, {"t"});
+  CHECK(f.beat("a", 9)->error_code == ErrorCode::kFencedMemberEpoch);
+  CHECK(f.beat("nobody", 1)->error_code == ErrorCode::kUnknownMemberId);
+  CHECK(f.beat("a", -2)->error_code == ErrorCode::kInvalidRequest);
+  CHECK(f.beat("", 0, {"t"})->error_code == ErrorCode::kInvalidRequest);
+  f.beat("b", 0, {"t"});
+  CHECK(f.beat("b", -1)->error_code == ErrorCode::kNone);
+  f.advance(46'000);
+  CHECK(f.shard->describe_share_group(kGroup)->group_state == "Empty");
+}
+
+TEST_CASE("a share group keeps its name from others, and its topics until they are deleted") {
+  ShareGroupFixture f;
+  const Uuid t = f.topic("t", 2);
+  f.beat("a", 0, {"t"});
+  ErrorCode code = ErrorCode::kNone;
+  const auto note = [&](ErrorCode outcome) { code = outcome; };
+  f.shard->delete_share_offsets(kGroup, {t}, note);
+  CHECK(code == ErrorCode::kNonEmptyGroup);
+  f.beat("a", -1);
+  ConsumerGroupHeartbeatRequest consumer;
+  consumer.group_id = kGroup;
+  consumer.member_id = "c";
+  consumer.rebalance_timeout_ms = 1'000;
+  consumer.subscribed_topic_names.emplace();
+  consumer.topic_partitions.emplace();
+  f.shard->consumer_heartbeat(consumer, {"client", "/host", 1}, f.now,
+                              [&](const auto& response) { code = response.error_code; });
+  CHECK(code == ErrorCode::kGroupIdNotFound);
+  f.shard->delete_share_offsets(kGroup, {t}, note);
+  CHECK(code == ErrorCode::kNone);
+  CHECK(f.kept.empty());
+  f.shard->alter_share_offsets(kGroup, {{{t, 1}, 7}}, note);
+  CHECK(code == ErrorCode::kNone);
+  CHECK(f.kept.size() == 1);
+  f.shard->remove_group(kGroup, note);
+  CHECK(code == ErrorCode::kNone);
+  CHECK(f.kept.empty());
+  CHECK(f.shard->share_state(kGroup) == nullptr);
+  f.check_twin();
+}
