@@ -145,8 +145,7 @@ def offsets_are_found_by_time():
     c.close()
 
 
-@test
-def a_group_resumes_where_it_committed_over_a_clean_restart_and_a_kill():
+def resumes_where_it_committed(consumer):
     for action in ("stop", "kill"):
         topic, group = name(), name("g")
         create(topic, 2)
@@ -165,8 +164,7 @@ def a_group_resumes_where_it_committed_over_a_clean_restart_and_a_kill():
         equal(sorted(int(m.value()) for m in first + second), list(range(100)), action)
 
 
-@test
-def two_members_share_and_one_leaves():
+def members_share_and_one_leaves(consumer):
     topic, group = name(), name("g")
     create(topic, 4)
     a, b = consumer(group), consumer(group)
@@ -190,6 +188,32 @@ def two_members_share_and_one_leaves():
     equal(len(described.members), 1, "members")
     a.close()
     admin().delete_consumer_groups([group])[group].result(10)
+
+
+def new_consumer(group):
+    """Of the consumer protocol (KIP-848)."""
+    return Consumer({"bootstrap.servers": BOOTSTRAP, "group.id": group, "group.protocol": "consumer", "auto.offset.reset": "earliest",
+                     "enable.auto.commit": False})
+
+
+@test
+def a_group_resumes_where_it_committed_over_a_clean_restart_and_a_kill():
+    resumes_where_it_committed(consumer)
+
+
+@test
+def so_does_one_of_the_consumer_protocol():
+    resumes_where_it_committed(new_consumer)
+
+
+@test
+def two_members_share_and_one_leaves():
+    members_share_and_one_leaves(consumer)
+
+
+@test
+def two_members_of_the_consumer_protocol_share_and_one_leaves():
+    members_share_and_one_leaves(new_consumer)
 
 
 @test

@@ -8,6 +8,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from cluster import Cluster, Load, admin, create_topic, partitions_of  # noqa: E402
+from sharing import shared  # noqa: E402
 from stock_tools import said  # noqa: E402
 from tap import equal, eventually, main, name, test  # noqa: E402
 
@@ -72,8 +73,7 @@ def restarts_one_by_one_disturb_no_producer():
         load.check()
 
 
-@test
-def a_group_goes_on_where_it_was_when_its_coordinator_is_killed():
+def goes_on_when_its_coordinator_is_killed(**protocol):
     from confluent_kafka import Consumer, Producer
     with Cluster([KIND] * 3) as cluster:
         topic = name()
@@ -85,7 +85,7 @@ def a_group_goes_on_where_it_was_when_its_coordinator_is_killed():
 
         def consumer():
             made = Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "g", "auto.offset.reset": "earliest",
-                             "enable.auto.commit": False, "session.timeout.ms": 6000, "log_level": 0})
+                             "enable.auto.commit": False, "log_level": 0, **{k.replace("_", "."): v for k, v in protocol.items()}})
             made.subscribe([topic])
             return made
 
@@ -108,6 +108,28 @@ def a_group_goes_on_where_it_was_when_its_coordinator_is_killed():
         second = consumer()
         equal(read(second, 60), list(range(40, 100)), "what was read after the kill")
         second.close()
+
+
+@test
+def a_group_goes_on_where_it_was_when_its_coordinator_is_killed():
+    goes_on_when_its_coordinator_is_killed(session_timeout_ms=6000)
+
+
+@test
+def so_does_one_of_the_consumer_protocol():
+    goes_on_when_its_coordinator_is_killed(group_protocol="consumer")
+
+
+@test
+def a_share_group_outlives_the_leaders_and_coordinators_that_it_has():
+    with Cluster([KIND] * 3) as cluster:
+        def kill_each(load):
+            for node in (1, 2, 3):
+                cluster.node(node).kill()
+                before = len(load.acked)
+                eventually(lambda: len(load.acked) > before + 500, 60, "more acknowledgements")
+                cluster.node(node).start()
+        shared(cluster, kill_each)
 
 
 @test

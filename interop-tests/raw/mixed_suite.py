@@ -7,6 +7,7 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from cluster import Cluster, Load, create_topic, partitions_of  # noqa: E402
 from copying import copied, kill_each_in_turn  # noqa: E402
+from sharing import shared  # noqa: E402
 from tap import eventually, main, name, test  # noqa: E402
 
 
@@ -47,6 +48,18 @@ def controllers_of_both_kinds_lead_in_turn():
 def transactions_over_brokers_of_both_kinds():
     with Cluster(["klamm", "kafka", "klamm"]) as cluster:
         copied(cluster, ["java", "rdkafka"], lambda copies: kill_each_in_turn(cluster, copies, [1, 2]))
+
+
+@test
+def share_groups_over_brokers_of_both_kinds():
+    with Cluster(["klamm", "kafka", "klamm"]) as cluster:
+        def kill_each(load):
+            for node in (1, 2):
+                cluster.node(node).kill()
+                before = len(load.acked)
+                eventually(lambda: len(load.acked) > before + 500, 60, "more acknowledgements")
+                cluster.node(node).start()
+        shared(cluster, kill_each)
 
 
 @test

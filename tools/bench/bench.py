@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """klamm beside Apache Kafka 4.4.0 on this machine, in one run: a table with ratios, and a plot.
 
-  bench.py [--quick] [--parts wire log transactions codec cluster] [--markdown FILE] [--svg FILE]
+  bench.py [--quick] [--parts wire log transactions groups codec cluster] [--markdown FILE] [--svg FILE]
 
 Each broker runs alone, in turn, with an empty directory. CPU seconds are the broker process's own, user and system.
 """
@@ -16,11 +16,12 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT / "interop-tests"))
 import broker as brokers  # noqa: E402
 import cluster_bench  # noqa: E402
+import groups_bench  # noqa: E402
 import log_bench  # noqa: E402
 import transactions_bench  # noqa: E402
 
 CLIENT = ROOT / "build/release/bench_client"
-PARTS = ["wire", "log", "transactions", "codec", "cluster"]
+PARTS = ["wire", "log", "transactions", "groups", "codec", "cluster"]
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -96,6 +97,12 @@ def measure_log(kind, quick):
 def measure_transactions(kind, quick):
     out = {}
     transactions_bench.measure(kind, sys.modules[__name__], brokers, quick, noter(kind, out))
+    return out
+
+
+def measure_groups(kind, quick):
+    out = {}
+    groups_bench.measure(kind, sys.modules[__name__], brokers, quick, noter(kind, out))
     return out
 
 
@@ -208,7 +215,7 @@ def plot(names, ours, theirs, path):
 
 
 def less_is_better(name):
-    return not any(rate in name for rate in ("MB/s", "requests/s", "messages/s", "acks/s", "transactions/s"))
+    return not any(rate in name for rate in ("MB/s", "requests/s", "messages/s", "acks/s", "transactions/s", "commits/s", "records/s"))
 
 
 def main():
@@ -231,6 +238,8 @@ def main():
             rows[kind] |= measure_log(kind, args.quick)
         if "transactions" in args.parts:
             rows[kind] |= measure_transactions(kind, args.quick)
+        if "groups" in args.parts:
+            rows[kind] |= measure_groups(kind, args.quick)
         if "codec" in args.parts:
             rows[kind] |= measure_codec(kind, codec_seconds)
         if "cluster" in args.parts:
