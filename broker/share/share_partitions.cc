@@ -272,6 +272,8 @@ ShareReading SharePartitions::read(const SharePartitionKey& key, const AcquireTe
     arm(key, hosted);
   }
   if (reading.acquired.empty() && !watcher.expired()) {
+    // Whoever has waited in vain is gone.
+    std::erase_if(hosted->watchers, [](const auto& each) { return each.expired(); });
     hosted->watchers.push_back(watcher);
     if (const auto led = broker_.replicas().find(key.topic_id, key.partition)) {
       (*led)->watch(watcher);

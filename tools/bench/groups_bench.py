@@ -82,7 +82,7 @@ class NewMember(Member):
 class ClassicMember(Member):
     HEARTBEAT_S = 0.5
 
-    def join(self):
+    def enter(self):
         subscription = struct.pack(">hi", 0, 1) + text("members") + struct.pack(">i", -1)
         protocol = text("range") + struct.pack(">i", len(subscription)) + subscription
         member = self.member
@@ -121,7 +121,7 @@ class ClassicMember(Member):
     def live(self):
         self.member = ""
         while not self.stopping.is_set():
-            leads, answer, at = self.join()
+            leads, answer, at = self.enter()
             body = text(self.group) + struct.pack(">i", self.epoch) + text(self.member) + struct.pack(">h", -1)
             answer = self.client.ask(frame(14, 3, body + (self.assignments(answer, at) if leads else struct.pack(">i", 0))))
             code, size = struct.unpack_from(">hi", answer, 8)

@@ -136,8 +136,9 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
   if (!fresh.empty()) {
     SharedPartitions shared = draft.state.shared();
     add(fresh, shared.initializing);
-    for (const auto& [topic, named] : fresh) {
-      shared.deleting.erase(topic);
+    for (auto* const known : {&shared.initializing, &shared.initialized}) {
+      std::erase_if(*known,
+                    [&](const auto& each) { return view.image->topic(each.first) == nullptr; });
     }
     draft.emit(share_partitions_record(request.group_id, shared));
   }

@@ -228,6 +228,10 @@ void ShareStateShard::tick(int64_t now_ms) {
   next_check_ms_ = now_ms + config_.cold_snapshot_ms;
   std::vector<CoordinatorRecord> records;
   for (const auto& [key, state] : states_) {
+    if (!check_exists(key)) {  // the topic was deleted
+      records.push_back({key_of<ShareSnapshotKey>(kSnapshotType, key), std::nullopt});
+      continue;
+    }
     const bool is_cold = now_ms - state.written_ms >= config_.cold_snapshot_ms;
     // One that has not changed since it was last written anew keeps its place.
     if (is_cold && state.updates > 0) {

@@ -117,6 +117,17 @@ TEST_CASE("some updates make a snapshot, and so does time; what is before may go
   f.check_twin();
 }
 
+TEST_CASE("the state of a topic that was deleted goes with time") {
+  StateFixture f;
+  REQUIRE(f.initialize(1) == ErrorCode::kNone);
+  f.image = std::make_shared<replication::MetadataImage>();
+  f.now += 1'001;
+  f.shard->tick(f.now);
+  CHECK(f.shard->states().empty());
+  CHECK(f.shard->first_needed_offset() == 2);
+  f.check_twin();
+}
+
 TEST_CASE("state is removed, and asking for it makes none") {
   StateFixture f;
   REQUIRE(f.initialize(1, 3) == ErrorCode::kNone);

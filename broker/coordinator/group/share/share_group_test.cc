@@ -113,6 +113,18 @@ TEST_CASE("partitions that come are initialized and given out at the next heartb
   CHECK(next->member_epoch > joined->member_epoch);
 }
 
+TEST_CASE("a topic that is made anew is another one") {
+  ShareGroupFixture f;
+  f.topic("t", 2);
+  const auto joined = f.beat("a", 0, {"t"});
+  f.remove_topic("t");
+  const Uuid again = f.topic("t", 1);
+  const auto next = f.beat("a", joined->member_epoch);
+  REQUIRE(f.count(next) == 1);
+  CHECK(next->assignment->topic_partitions[0].topic_id == again);
+  CHECK(f.shard->share_state(kGroup)->shared().initialized.size() == 1);
+}
+
 TEST_CASE("while the share coordinator is asked, others are answered without") {
   ShareGroupFixture f;
   f.topic("t", 2);
