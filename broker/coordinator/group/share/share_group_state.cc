@@ -206,19 +206,7 @@ void ShareGroupState::apply(const CoordinatorRecord& record) {
       }
       return;
     }
-    case ShareRecord::kCurrent: {
-      const auto id = member_of<ShareGroupCurrentMemberAssignmentKey>(record);
-      std::optional<ShareGroupCurrentMemberAssignmentValue> value;
-      if (!id || !read_value(record, value) || (!value && !members_->contains(*id))) {
-        return;
-      }
-      ShareMember& member = members_.edit()[*id];
-      member.id = *id;
-      member.epoch = value ? value->member_epoch : -1;
-      member.previous_epoch = value ? value->previous_member_epoch : -1;
-      member.assigned = value ? assignment_of(value->assigned_partitions) : Assignment();
-      return;
-    }
+    case ShareRecord::kCurrent: apply_current(record); return;
     case ShareRecord::kPartitions: {
       std::optional<ShareGroupStatePartitionMetadataValue> value;
       if (!read_value(record, value)) {
@@ -236,6 +224,19 @@ void ShareGroupState::apply(const CoordinatorRecord& record) {
       return;
     }
   }
+}
+
+void ShareGroupState::apply_current(const CoordinatorRecord& record) {
+  const auto id = member_of<ShareGroupCurrentMemberAssignmentKey>(record);
+  std::optional<ShareGroupCurrentMemberAssignmentValue> value;
+  if (!id || !read_value(record, value) || (!value && !members_->contains(*id))) {
+    return;
+  }
+  ShareMember& member = members_.edit()[*id];
+  member.id = *id;
+  member.epoch = value ? value->member_epoch : -1;
+  member.previous_epoch = value ? value->previous_member_epoch : -1;
+  member.assigned = value ? assignment_of(value->assigned_partitions) : Assignment();
 }
 
 bool ShareGroupState::operator==(const ShareGroupState& other) const {

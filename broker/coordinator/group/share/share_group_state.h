@@ -70,6 +70,8 @@ class ShareGroupState {
   bool has_unassigned() const;
 
  private:
+  void apply_current(const CoordinatorRecord& record);
+
   std::string id_;
   int32_t epoch_ = 1;  // both until a record says otherwise
   int64_t metadata_hash_ = 0;
