@@ -41,11 +41,13 @@ def java_jars():
         LIBS.touch()
 
 
-def prepare_python():
-    if not (VENV / "bin/python").exists():
+def prepare_python(suite="suite.py"):
+    wanted, installed = HERE / "python/requirements.txt", VENV / "requirements.txt"
+    if not installed.exists() or installed.read_text() != wanted.read_text():
         sh("python3", "-m", "venv", VENV)
-        sh(VENV / "bin/pip", "install", "-q", "-r", HERE / "python/requirements.txt")
-    return [VENV / "bin/python", HERE / "python/suite.py"]
+        sh(VENV / "bin/pip", "install", "-q", "-r", wanted)
+        shutil.copy(wanted, installed)
+    return [VENV / "bin/python", HERE / "python" / suite]
 
 
 def prepare_java():
@@ -92,6 +94,7 @@ SUITES = {
     "torture": lambda: [prepare_python()[0], HERE / "torture/suite.py"],
     "rdkafka": prepare_rdkafka,
     "python": prepare_python,
+    "aiokafka": lambda: prepare_python("aio_suite.py"),
     "java": prepare_java,
     "go": prepare_go,
     "js": prepare_js,
