@@ -65,6 +65,7 @@ public final class Suite {
     tests.putAll(TransactionTests.all());
     tests.putAll(GroupTests.all());
     tests.putAll(ShareTests.all());
+    tests.putAll(StreamsTests.all());
     System.exit(run(tests, args));
   }
 
@@ -469,8 +470,14 @@ public final class Suite {
     check(sent.equals(got), "the file came back with " + got.size() + " lines");
   }
 
+  /** The class path of what is published of an older release alone: the tools and Streams, before everything else. */
+  static String olderLibs() {
+    String libs = System.getenv("KLAMM_LIBS");
+    return libs.replace("/libs", "/tools-libs") + "/*:" + libs + "/*";
+  }
+
   static int tool(String main, File in, File out, String... args) throws Exception {
-    List<String> command = new ArrayList<>(List.of("java", "-Xmx256m", "-cp", System.getenv("KLAMM_LIBS").replace("/libs", "/tools-libs") + "/*:" + System.getenv("KLAMM_LIBS") + "/*", main));
+    List<String> command = new ArrayList<>(List.of("java", "-Xmx256m", "-cp", olderLibs(), main));
     command.addAll(List.of(args));
     ProcessBuilder builder = new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.DISCARD);
     builder.redirectInput(in == null ? ProcessBuilder.Redirect.PIPE : ProcessBuilder.Redirect.from(in));
