@@ -55,9 +55,10 @@ def prepare_java():
     return ["java", "-Xmx512m", "-cp", f"{HERE}/java/target/classes:{LIBS}/*", "klamm.interop.Suite"]
 
 
-def prepare_go():
-    sh("go", "build", "-o", CACHE / "go-suite", ".", cwd=HERE / "go")
-    return [CACHE / "go-suite"]
+def prepare_go(package="."):
+    binary = CACHE / ("go-suite" if package == "." else f"{package}-suite")
+    sh("go", "build", "-o", binary, f"./{package}", cwd=HERE / "go")
+    return [binary]
 
 
 def prepare_js():
@@ -97,6 +98,7 @@ SUITES = {
     "aiokafka": lambda: prepare_python("aio_suite.py"),
     "java": prepare_java,
     "go": prepare_go,
+    "sarama": lambda: prepare_go("sarama"),
     "js": prepare_js,
 }
 
