@@ -1,6 +1,8 @@
 // FindCoordinator (key 10), v0-6.   v1: key types.   v4: many keys at once.   v6: share groups
 // (type 2), whose keys are "group:topic id:partition". Creates the coordinator's topic when it is
 // first needed.
+#include <charconv>
+
 #include "broker/cluster/broker_address.h"
 #include "broker/handlers/handlers.h"
 #include "broker/node.h"
@@ -27,7 +29,28 @@ const char* topic_of(int8_t type) {
   return type == kTransaction ? kTransactionsTopic : type == kShare ? kShareTopic : kOffsetsTopic;
 }
 
-Coordinator find(Node& node, const std::string& listener, int8_t type, const std::string& key) {
+/// Whether `key` is "group:topic id:partition"; the group's name may have colons of its own.
+bool is_share_key(std::string_view key) {
+  const size_t last = key.rfind(':');
+  const size_t first = last == 0 ? last : key.rfind(':', last - 1);
+  if (last == std::string_view::npos || first == std::string_view::npos || first == last) {
+    return false;
+  }
+  int32_t partition = 0;
+  std::string_view digits = key.substr(last + 1);
+  digits.remove_prefix(digits.size() > 1 && digits[0] == '+' && digits[1] != '-' ? 1 : 0);
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), partition);
+  return key.find_first_not_of(" \t\r\n") < first && error == std::errc() &&
+         end == digits.data() + digits.size() &&
+         Uuid::parse(key.substr(first + 1, last - first - 1)).has_value();
+}
+
+Coordinator find(Node& node, const std::string& listener, int16_t version, int8_t type,
+                 const std::string& key) {
+  if (type == kShare && (version < 6 || !is_share_key(key))) {
+    return failed(key, ErrorCode::kInvalidRequest, "");
+  }
   if (type < kGroup || type > kShare) {
     return failed(key, ErrorCode::kInvalidRequest, "Unknown coordinator type.");
   }
@@ -54,11 +77,11 @@ FindCoordinatorResponse find_all(Node& node, const std::string& listener, int16_
   FindCoordinatorResponse response;
   if (version >= 4) {
     for (const auto& key : request.coordinator_keys) {
-      response.coordinators.push_back(find(node, listener, request.key_type, key));
+      response.coordinators.push_back(find(node, listener, version, request.key_type, key));
     }
     return response;
   }
-  const Coordinator found = find(node, listener, request.key_type, request.key);
+  const Coordinator found = find(node, listener, version, request.key_type, request.key);
   response.error_code = found.error_code;
   response.error_message = found.error_message;
   response.node_id = found.node_id;
@@ -74,7 +97,8 @@ void handle(RequestContext& context, FindCoordinatorRequest&& request,
   context.broker.at_controller([listener = context.listener_name, request = std::move(request),
                                 reply = std::move(reply)](Node& node) mutable {
     std::vector<std::string> needed;
-    if (request.key_type >= kGroup && request.key_type <= kShare) {
+    const int8_t newest = reply.version() < 6 ? kTransaction : kShare;
+    if (request.key_type >= kGroup && request.key_type <= newest) {
       needed.emplace_back(topic_of(request.key_type));
     }
     node.ensure_topics(std::move(needed), [&node, listener, request = std::move(request),

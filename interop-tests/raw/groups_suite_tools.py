@@ -12,10 +12,12 @@ def compact_list(items):
 
 
 def topic_id(peer, name):
-    """From Metadata v10."""
+    """From Metadata v10; zeros for a topic that the broker has not heard of yet."""
     if (peer, name) not in TOPIC_IDS:
         answer = peer.ask(frame(3, 10, b"\2" + b"\0" * 16 + compact(name) + b"\0" * 5, flexible=True))
         at = answer.index(compact(name)) + len(compact(name))
+        if answer[at:at + 16] == bytes(16):
+            return bytes(16)
         TOPIC_IDS[peer, name] = answer[at:at + 16]
     return TOPIC_IDS[peer, name]
 
@@ -44,8 +46,7 @@ def each_with_ids(what, make, read, finish=lambda answer: answer):
 def create_topic(name, partitions):
     for peer in peers():
         peer.ask(frame(19, 2, struct.pack(">i", 1) + text(name) + struct.pack(">ihiii?", partitions, 1, 0, 0, 30000, False)))
-        eventually(lambda p=peer: struct.pack(">i", partitions) in p.ask(frame(3, 1, struct.pack(">i", 1) + text(name))))
-        topic_id(peer, name)
+        eventually(lambda p=peer: topic_id(p, name) != bytes(16), what=f"topic {name}")
     let_coordinators_hear()
 
 

@@ -90,12 +90,18 @@ def produce(topic, *counts):
             peer.ask(frame(0, 9, body, flexible=True))
 
 
+ID = "AAAAAAAAAAAAAAAAAAAAAQ"
+
+
+def find_coordinator(key_type, key, version=6):
+    return frame(10, version, bytes([key_type]) + compact_list([compact(key)]) + b"\0", flexible=True)
+
+
 def join(member, topic, group=GROUP):
     """The epoch of the member once it has something to read, which takes Kafka some heartbeats more."""
     for peer in peers():
         for key_type in (0, 2):
-            key = group if key_type == 0 else f"{group}:AAAAAAAAAAAAAAAAAAAAAQ:0"
-            find = frame(10, 6, bytes([key_type]) + compact_list([compact(key)]) + b"\0", flexible=True)
+            find = find_coordinator(key_type, group if key_type == 0 else f"{group}:{ID}:0")
             eventually(lambda p=peer, f=find: b"127.0.0.1" in p.ask(f))
         epoch = [0]
 
@@ -118,6 +124,17 @@ def what_a_heartbeat_must_have():
     for request in (heartbeat("", "m", 0, ["d"]), heartbeat("x", "", 0, ["d"]), heartbeat("x", "m", 0), heartbeat("x", "m", -2),
                     heartbeat("x", "m", 3), heartbeat("x", "m", -1)):
         same("ShareGroupHeartbeat", request, hide=lambda a: str(told(a)))
+
+
+@test
+def a_share_coordinator_is_found_by_group_topic_and_partition():
+    for peer in peers():
+        eventually(lambda p=peer: b"127.0.0.1" in p.ask(find_coordinator(2, f"g:{ID}:0")))
+    for key in (f"g:{ID}:0", f"a:b:{ID}:7", f"g:{ID}:-1", f"g:{ID}:+3", f"g:{ID}:99999999999", f"g:{ID}:x", f"g:{ID}:", f"g:{ID}:0:1",
+                f":{ID}:0", f"  :{ID}:0", f"{ID}:0", "g:x:0", "g::0", "g", "", ":", "::", ":::"):
+        for version in (5, 6):
+            same(f"FindCoordinator v{version} for {key!r}", find_coordinator(2, key, version),
+                 hide=lambda a: "found" if b"127.0.0.1" in a else a[9:].hex())
 
 
 @test
