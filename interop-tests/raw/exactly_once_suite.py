@@ -1,14 +1,18 @@
 """A topic is copied in transactions while brokers and copying clients are killed: each record is in the copy exactly once."""
+import json
 import os
 import pathlib
 import random
+import subprocess
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+from broker import LIBS  # noqa: E402
 from cluster import Cluster  # noqa: E402
 from copying import copied, kill_each_in_turn, progress  # noqa: E402
 from tap import main, test  # noqa: E402
 
+HERE = pathlib.Path(__file__).resolve().parent.parent
 KIND = os.environ["AGAINST"]
 @test
 def over_the_death_of_the_broker_and_of_the_clients():
@@ -29,6 +33,21 @@ def over_the_death_of_the_broker_and_of_the_clients():
 def over_the_death_of_each_node_of_three():
     with Cluster([KIND] * 3) as cluster:
         copied(cluster, ["java", "rdkafka"], lambda copies: kill_each_in_turn(cluster, copies, random.sample([1, 2, 3], 3)))
+
+
+@test
+def kafka_streams_over_the_death_of_a_node_of_three():
+    with Cluster([KIND] * 3) as cluster:
+        victim = cluster.node(random.choice([1, 2, 3]))
+        try:
+            done = subprocess.run(["java", "-Xmx256m", "-cp", f"{HERE}/java/target/classes:{LIBS}/*", "klamm.interop.Suite",
+                                   "words_are_counted_once_over_kills_of_application_and_broker"],
+                                  env={**os.environ, "BOOTSTRAP": cluster.bootstrap, "KLAMM_LIBS": str(LIBS),
+                                       "BROKER_CTL": f"{sys.executable} {HERE}/broker.py {victim.state_file}"},
+                                  stdout=subprocess.PIPE, text=True)
+        finally:
+            victim.pid = json.loads(pathlib.Path(victim.state_file).read_text())["pid"]  # it was started anew
+        assert done.stdout.startswith("ok "), done.stdout[-3000:]
 
 
 main()

@@ -32,7 +32,6 @@ public final class StreamsApp {
     p.put("processing.guarantee", "exactly_once_v2");
     p.put("commit.interval.ms", "50");
     p.put("statestore.cache.max.bytes", "0");
-    p.put("num.stream.threads", "2");
     p.put("default.key.serde", Serdes.StringSerde.class);
     p.put("default.value.serde", Serdes.StringSerde.class);
     p.put("consumer.session.timeout.ms", "6000");
