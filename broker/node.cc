@@ -422,12 +422,11 @@ std::optional<replication::NewTopic> Node::missing_topic(const std::string& name
         static_cast<int32_t>(config_.number("share.coordinator.state.topic.num.partitions"));
     topic.replication_factor =
         static_cast<int16_t>(config_.number("share.coordinator.state.topic.replication.factor"));
-    topic.configs = {
-        {"cleanup.policy", "delete"},
-        {"compression.type", "producer"},
-        {"min.insync.replicas", config_.get("share.coordinator.state.topic.min.isr")},
-        {"retention.ms", "-1"},
-        {"segment.bytes", config_.get("share.coordinator.state.topic.segment.bytes")}};
+    topic.configs = {{"cleanup.policy", "delete"},
+                     {"compression.type", "producer"},
+                     {"min.insync.replicas", config_.get("share.coordinator.state.topic.min.isr")},
+                     {"retention.ms", "-1"},
+                     {"segment.bytes", config_.get("share.coordinator.state.topic.segment.bytes")}};
   }
   return topic;
 }

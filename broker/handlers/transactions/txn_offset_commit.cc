@@ -2,8 +2,8 @@
 // v5: the offsets' partition is added to the transaction here (KIP-890).   v6: topic ids. The
 // offsets count when the producer's transaction commits. Answered when they are written, and the
 // transaction's coordinator has said that they are part of it.
-#include "broker/handlers/handlers.h"
 #include "broker/handlers/groups/offsets_to_commit.h"
+#include "broker/handlers/handlers.h"
 #include "protocol/generated/txn_offset_commit_request.h"
 #include "protocol/generated/txn_offset_commit_response.h"
 
