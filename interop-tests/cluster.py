@@ -54,7 +54,8 @@ class Node(Broker):
     def answers(self):
         """Up when the listener takes connections, and a broker also names itself in its metadata."""
         if "broker" in self.roles:
-            return struct.pack(">i", self.port) in self.metadata()
+            host = self.host.encode()
+            return struct.pack(f">ih{len(host)}si", self.id, len(host), host, self.port) in self.metadata()
         try:
             socket.create_connection((self.host, self.controller_port), 1).close()
             return True
