@@ -1,6 +1,6 @@
 #include "broker/coordinator/group/consumer/consumer_records.h"
 
-#include "broker/coordinator/record_codec.h"
+#include "broker/coordinator/group/member_records.h"
 #include "protocol/generated/consumer_group_current_member_assignment_key.h"
 #include "protocol/generated/consumer_group_current_member_assignment_value.h"
 #include "protocol/generated/consumer_group_member_metadata_key.h"
@@ -19,20 +19,6 @@ namespace klamm::broker {
 using namespace protocol;
 
 namespace {
-
-template <class Key>
-Bytes group_key(ConsumerRecord type, const std::string& group) {
-  Key key;
-  key.group_id = group;
-  return prefixed(static_cast<int16_t>(type), key, 0);
-}
-template <class Key>
-Bytes member_key(ConsumerRecord type, const std::string& group, const std::string& member) {
-  Key key;
-  key.group_id = group;
-  key.member_id = member;
-  return prefixed(static_cast<int16_t>(type), key, 0);
-}
 
 Bytes key_of(ConsumerRecord type, const std::string& group, const std::string& name) {
   switch (type) {
@@ -112,11 +98,7 @@ CoordinatorRecord consumer_target_epoch_record(const std::string& group, int32_t
 CoordinatorRecord consumer_target_record(const std::string& group, const std::string& member,
                                          const Assignment& target) {
   ConsumerGroupTargetAssignmentMemberValue value;
-  for (const auto& [topic, partitions] : target) {
-    auto& out = value.topic_partitions.emplace_back();
-    out.topic_id = topic;
-    out.partitions.assign(partitions.begin(), partitions.end());
-  }
+  list(target, value.topic_partitions);
   return record(ConsumerRecord::kTarget, group, member, value);
 }
 

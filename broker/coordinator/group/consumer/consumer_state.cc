@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "broker/coordinator/group/consumer/consumer_records.h"
-#include "broker/coordinator/record_codec.h"
+#include "broker/coordinator/group/member_records.h"
 #include "protocol/generated/consumer_group_current_member_assignment_key.h"
 #include "protocol/generated/consumer_group_current_member_assignment_value.h"
 #include "protocol/generated/consumer_group_member_metadata_key.h"
@@ -111,16 +111,6 @@ void take_current(ConsumerMember& member,
   member.pending_revocation = owned_of(value->partitions_pending_revocation, value->member_epoch);
 }
 
-Assignment assignment_of(const ConsumerGroupTargetAssignmentMemberValue& value) {
-  Assignment assignment;
-  for (const auto& topic : value.topic_partitions) {
-    if (!topic.partitions.empty()) {
-      assignment[topic.topic_id].insert(topic.partitions.begin(), topic.partitions.end());
-    }
-  }
-  return assignment;
-}
-
 }  // namespace
 
 void ConsumerState::apply(const CoordinatorRecord& record) {
@@ -159,7 +149,8 @@ void ConsumerState::apply(const CoordinatorRecord& record) {
         return;
       }
       if (value) {
-        targets_.edit()[key.member_id] = std::make_shared<Assignment>(assignment_of(*value));
+        targets_.edit()[key.member_id] =
+            std::make_shared<Assignment>(assignment_of(value->topic_partitions));
       } else {
         targets_.edit().erase(key.member_id);
       }

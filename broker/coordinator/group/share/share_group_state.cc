@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "broker/coordinator/record_codec.h"
+#include "broker/coordinator/group/member_records.h"
 #include "protocol/generated/share_group_current_member_assignment_key.h"
 #include "protocol/generated/share_group_current_member_assignment_value.h"
 #include "protocol/generated/share_group_member_metadata_key.h"
@@ -21,20 +21,6 @@ namespace klamm::broker {
 using namespace protocol;
 
 namespace {
-
-template <class Key>
-Bytes group_key(ShareRecord type, const std::string& group) {
-  Key key;
-  key.group_id = group;
-  return prefixed(static_cast<int16_t>(type), key, 0);
-}
-template <class Key>
-Bytes member_key(ShareRecord type, const std::string& group, const std::string& member) {
-  Key key;
-  key.group_id = group;
-  key.member_id = member;
-  return prefixed(static_cast<int16_t>(type), key, 0);
-}
 
 Bytes key_of(ShareRecord type, const std::string& group, const std::string& name) {
   switch (type) {
@@ -56,26 +42,6 @@ template <class Value>
 CoordinatorRecord record(ShareRecord type, const std::string& group, const std::string& name,
                          const Value& value) {
   return {key_of(type, group, name), prefixed(0, value, 0)};
-}
-
-template <class Topics>
-void list(const Assignment& assignment, Topics& into) {
-  for (const auto& [topic, partitions] : assignment) {
-    auto& out = into.emplace_back();
-    out.topic_id = topic;
-    out.partitions.assign(partitions.begin(), partitions.end());
-  }
-}
-
-template <class Topics>
-Assignment assignment_of(const Topics& topics) {
-  Assignment assignment;
-  for (const auto& topic : topics) {
-    if (!topic.partitions.empty()) {
-      assignment[topic.topic_id].insert(topic.partitions.begin(), topic.partitions.end());
-    }
-  }
-  return assignment;
 }
 
 using NamedList = std::vector<ShareGroupStatePartitionMetadataValue::TopicPartitionsInfo>;
