@@ -243,6 +243,8 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
   std::set<std::pair<int64_t, std::string>> deadlines_;
   std::map<std::string, int64_t> deadline_of_;
   int64_t next_expiry_check_ms_ = INT64_MAX;
+  // Share groups for which the share coordinator is being asked to begin.
+  std::set<std::string> initializing_;
   // What waits for others must not outlive the shard.
   std::shared_ptr<void> alive_ = std::make_shared<char>();
 };

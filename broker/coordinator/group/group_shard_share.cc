@@ -130,10 +130,12 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
     return respond(refused(taken.error()));
   }
   const auto& [before, after] = *taken;
-  const bool is_busy = known != nullptr && known->is_initializing();
-  const auto fresh = may_initialize && !is_busy ? uninitialized(draft.state, *view.image)
-                                                : std::map<Uuid, NamedPartitions>();
+  const auto fresh = may_initialize && !initializing_.contains(request.group_id)
+                         ? uninitialized(draft.state, *view.image)
+                         : std::map<Uuid, NamedPartitions>();
   if (!fresh.empty()) {
+    // From now on, not from when it is written: of two at once the share coordinator fences one.
+    initializing_.insert(request.group_id);
     SharedPartitions shared = draft.state.shared();
     add(fresh, shared.initializing);
     for (auto* const known : {&shared.initializing, &shared.initialized}) {
@@ -160,15 +162,19 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
   write(std::move(draft.records), [this, alive = std::weak_ptr(alive_), request, client, response,
                                    fresh, state_epoch, now_ms, answer](ErrorCode code) {
     if (code != ErrorCode::kNone) {
+      if (!fresh.empty() && !alive.expired()) {
+        initializing_.erase(request.group_id);
+      }
       return answer(Response{.error_code = code});
     }
     if (fresh.empty() || alive.expired()) {
       return answer(response);
     }
-    // Then it is taken once more: there are partitions to be assigned now.
+    // Then it is taken once more: there are partitions to be assigned now. If not, the member was
+    // taken all the same, and its next heartbeat tries again.
     initialize_shared(request.group_id, state_epoch, fresh, [=, this](ErrorCode outcome) {
       if (outcome != ErrorCode::kNone || alive.expired()) {
-        return answer(Response{.error_code = outcome});
+        return answer(response);
       }
       take_share_member(request, client, false, now_ms, answer);
     });
@@ -183,20 +189,17 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
 void GroupShard::initialize_shared(const std::string& group_id, int32_t state_epoch,
                                    const std::map<Uuid, NamedPartitions>& fresh,
                                    const std::function<void(ErrorCode)>& done) {
-  if (auto* const group = find<ShareGroup>(group_id)) {
-    group->set_initializing(true);
-  }
   surroundings_.initialize_shared(
       group_id, state_epoch, undecided(fresh),
       [this, alive = std::weak_ptr(alive_), group_id, fresh, done](ErrorCode code) {
         if (alive.expired()) {
           return done(ErrorCode::kNotCoordinator);
         }
-        auto* const group = find<ShareGroup>(group_id);
+        initializing_.erase(group_id);
+        const auto* const group = find<ShareGroup>(group_id);
         if (group == nullptr) {
           return done(ErrorCode::kGroupIdNotFound);
         }
-        group->set_initializing(false);
         SharedPartitions shared = group->state().shared();
         take(fresh, shared.initializing);
         if (code == ErrorCode::kNone) {

@@ -49,9 +49,6 @@ class ShareGroup : public Group {
   bool notices(int64_t topics_offset) {
     return std::exchange(noticed_offset_, topics_offset) != topics_offset;
   }
-  // Whether the share coordinator is being asked to begin.
-  bool is_initializing() const { return is_initializing_; }
-  void set_initializing(bool is_initializing) { is_initializing_ = is_initializing; }
   protocol::ShareGroupDescribeResponse::DescribedGroup describe(
       const replication::MetadataImage& image) const;
 
@@ -59,7 +56,6 @@ class ShareGroup : public Group {
   ShareGroupState state_;
   std::map<std::string, int64_t> sessions_;  // when they end
   int64_t noticed_offset_ = -1;
-  bool is_initializing_ = false;
 };
 
 // One change of a share group on its way to records: a member comes or says something new, targets

@@ -138,12 +138,36 @@ TEST_CASE("while the share coordinator is asked, others are answered without") {
   CHECK(f.count(f.beat("b", second->member_epoch)) >= 1);
 }
 
-TEST_CASE("when the share coordinator refuses, the member is told, and asks again") {
+TEST_CASE("when the share coordinator refuses, the member has joined, and asks again") {
   ShareGroupFixture f;
   f.topic("t", 1);
-  f.coordinator_says = ErrorCode::kCoordinatorNotAvailable;
-  CHECK(f.beat("a", 0, {"t"})->error_code == ErrorCode::kCoordinatorNotAvailable);
+  f.coordinator_says = ErrorCode::kFencedStateEpoch;
+  const auto joined = f.beat("a", 0, {"t"});
+  CHECK(joined->error_code == ErrorCode::kNone);
+  CHECK(f.count(joined) == 0);
   f.coordinator_says = ErrorCode::kNone;
+  CHECK(f.count(f.beat("a", joined->member_epoch)) == 1);
+}
+
+TEST_CASE("two members that join at once have the share coordinator asked once") {
+  ShareGroupFixture f;
+  f.topic("t", 2);
+  f.hold = true;
+  f.sink.hold = true;
+  CHECK_FALSE(f.beat("a", 0, {"t"}).has_value());
+  CHECK_FALSE(f.beat("b", 0, {"t"}).has_value());
+  for (auto& committed : std::exchange(f.sink.held, {})) {
+    committed(ErrorCode::kNone);
+  }
+  CHECK(f.waiting.size() == 1);
+}
+
+TEST_CASE("what could not be written is asked for again") {
+  ShareGroupFixture f;
+  f.topic("t", 1);
+  f.sink.failure = ErrorCode::kNotCoordinator;
+  CHECK(f.beat("a", 0, {"t"})->error_code == ErrorCode::kNotCoordinator);
+  f.sink.failure = ErrorCode::kNone;
   CHECK(f.count(f.beat("a", 0, {"t"})) == 1);
 }
 
