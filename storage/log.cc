@@ -112,7 +112,7 @@ Result<AppendInfo> Log::append_as_leader(Bytes bytes, int32_t leader_epoch, int6
     }
   }
   protocol::patch_offset_and_epoch(bytes.mutable_data(), end_offset_, leader_epoch);
-  TRY_VOID(write(bytes, batch, now_ms));
+  TRY_VOID(write(bytes, batch, now_ms, origin.transaction_version));
   return AppendInfo{batch.base_offset(), batch.last_offset(),
                     batch.timestamp_type() == protocol::TimestampType::kLogAppendTime
                         ? batch.max_timestamp()
@@ -129,7 +129,8 @@ Result<> Log::append_as_follower(const Bytes& bytes, int64_t now_ms) {
 }
 
 // `batch`, the view of `bytes`, is final.
-Result<> Log::write(const Bytes& bytes, const BatchView& batch, int64_t now_ms) {
+Result<> Log::write(const Bytes& bytes, const BatchView& batch, int64_t now_ms,
+                    int16_t transaction_version) {
   TRY(const bool rolls,
       must_roll(bytes.size(), batch.last_offset(), batch.max_timestamp(), now_ms));
   if (rolls) {
@@ -144,7 +145,7 @@ Result<> Log::write(const Bytes& bytes, const BatchView& batch, int64_t now_ms) 
   }
   unflushed_records_ += batch.last_offset() - batch.base_offset() + 1;
   end_offset_ = batch.last_offset() + 1;
-  return note_producer(active(), batch);
+  return note_producer(active(), batch, transaction_version);
 }
 
 Result<> Log::begin_again_at(int64_t offset) {
@@ -164,8 +165,9 @@ Result<> Log::begin_again_at(int64_t offset) {
   return {};
 }
 
-Result<> Log::note_producer(Segment& segment, const BatchView& batch) {
-  const auto completed = producers_.update(batch);
+Result<> Log::note_producer(Segment& segment, const BatchView& batch,
+                            int16_t transaction_version) {
+  const auto completed = producers_.update(batch, transaction_version);
   if (!completed || !completed->aborted) {
     return {};
   }

@@ -201,8 +201,10 @@ class Log {
   Result<std::optional<Range>> locate(int64_t offset, size_t size_max, int64_t end_bound,
                                       bool at_least_one);
   Result<protocol::Payload> payload_of(const Range& range);
-  Result<> write(const protocol::Bytes& bytes, const protocol::BatchView& batch, int64_t now_ms);
-  Result<> note_producer(Segment& segment, const protocol::BatchView& batch);
+  Result<> write(const protocol::Bytes& bytes, const protocol::BatchView& batch, int64_t now_ms,
+                 int16_t transaction_version = 0);
+  Result<> note_producer(Segment& segment, const protocol::BatchView& batch,
+                         int16_t transaction_version);
   Result<> roll();
   Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp,
                          int64_t now_ms);

@@ -163,17 +163,24 @@ uint64_t ProducerState::begin_verification(int64_t producer_id, int16_t epoch,
   return known.token;
 }
 
-std::optional<CompletedTxn> ProducerState::update(const BatchView& batch) {
+std::optional<CompletedTxn> ProducerState::update(const BatchView& batch,
+                                                  int16_t transaction_version) {
   if (!batch.has_producer_id()) {
     return std::nullopt;
   }
   ProducerEntry& entry = producers_[batch.producer_id()];
+  // A coordinator repeats a marker when it is not sure that it arrived; where each transaction has
+  // its epoch that says nothing of the one that is being verified.
+  const bool repeats = batch.is_control() && transaction_version >= 2 &&
+                       batch.producer_epoch() == entry.epoch && entry.txn_first_offset < 0;
   if (batch.producer_epoch() != entry.epoch) {
     entry.epoch = batch.producer_epoch();
     entry.batches.clear();
   }
   entry.last_timestamp = batch.max_timestamp();
-  verifications_.erase(batch.producer_id());
+  if (!repeats) {
+    verifications_.erase(batch.producer_id());
+  }
   if (batch.is_control()) {
     return take_marker(batch, entry);
   }

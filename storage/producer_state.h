@@ -87,7 +87,8 @@ class ProducerState {
                               int64_t now_ms);
   // Takes over a batch that has been appended; tells which transaction it ends. Batches without a
   // producer id change nothing.
-  std::optional<CompletedTxn> update(const protocol::BatchView& batch);
+  std::optional<CompletedTxn> update(const protocol::BatchView& batch,
+                                     int16_t transaction_version = 0);
 
   // Forgets producers that wrote nothing since `before_ms` and have no open transaction.
   void expire(int64_t before_ms);

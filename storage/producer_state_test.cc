@@ -98,6 +98,15 @@ TEST_CASE("a transactional batch is taken once its transaction is verified (KIP-
     CHECK(outcome(state, first, verified(token)) == ErrorCode::kInvalidTxnState);
     CHECK(begin(state, first) != token);
   }
+  SECTION("under transaction.version 2 a marker that is repeated leaves it") {
+    const auto marker = transactional(0, 0, true);
+    apply(state, marker);
+    const uint64_t next = begin(state, first);
+    state.update(*protocol::BatchView::parse(marker.span()), 2);
+    CHECK(outcome(state, first, verified(next)) == ErrorCode::kNone);
+    apply(state, marker);
+    CHECK(outcome(state, first, verified(next)) == ErrorCode::kInvalidTxnState);
+  }
   SECTION("a later batch does not pass an earlier one that failed") {
     CHECK(begin(state, transactional(0, 2)) == token);
     CHECK(outcome(state, transactional(0, 2), verified(token)) ==
