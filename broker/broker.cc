@@ -104,6 +104,16 @@ void for_all(const ShareStarts& places, const Ask& ask, GroupSurroundings::Done 
   finish_one(ErrorCode::kNone);
 }
 
+replication::NewTopic to_new_topic(const InternalTopic& topic) {
+  constexpr int16_t kClusterDefault = -1;
+  replication::NewTopic wanted{.name = topic.name};
+  wanted.partitions = topic.partitions;
+  wanted.replication_factor =
+      topic.replication_factor == 0 ? kClusterDefault : topic.replication_factor;
+  wanted.configs = {topic.configs.begin(), topic.configs.end()};
+  return wanted;
+}
+
 }  // namespace
 
 GroupSurroundings Broker::surroundings_of_groups() {
@@ -129,6 +139,20 @@ GroupSurroundings Broker::surroundings_of_groups() {
                       shares().persister().remove({group, place.first, place.second}, finish_one);
                     },
                     std::move(done));
+              },
+          .create_topics =
+              [this](const std::vector<InternalTopic>& topics,
+                     std::function<void(const std::string&)> done) {
+                std::vector<replication::NewTopic> wanted;
+                for (const auto& topic : topics) {
+                  wanted.push_back(to_new_topic(topic));
+                }
+                at_controller([wanted = std::move(wanted), done = std::move(done),
+                               home = shard_](Node& node) {
+                  node.create_topics(wanted, [&node, home, done](const std::string& why) {
+                    node.shard(kControllerShard).at(home, [done, why](Broker&) { done(why); });
+                  });
+                });
               }};
 }
 

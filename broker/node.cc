@@ -432,36 +432,59 @@ std::optional<replication::NewTopic> Node::missing_topic(const std::string& name
 }
 
 void Node::ensure_topics(std::vector<std::string> names, std::move_only_function<void()> done) {
+  std::vector<replication::NewTopic> missing;
+  for (const std::string& name : names) {
+    if (auto topic = missing_topic(name)) {
+      missing.push_back(std::move(*topic));
+    }
+  }
+  create_topics(missing, [done = std::move(done)](const std::string& why) mutable {
+    if (!why.empty()) {
+      spdlog::warn("cannot have topics created: {}", why);
+    }
+    done();
+  });
+}
+
+void Node::create_topics(const std::vector<replication::NewTopic>& topics,
+                         std::move_only_function<void(const std::string&)> done) {
+  const auto is_refusal = [](ErrorCode code) {
+    return code != ErrorCode::kNone && code != ErrorCode::kTopicAlreadyExists;
+  };
   CreateTopicsRequest request;
   request.timeout_ms = kControllerTimeoutMs;
-  for (const std::string& name : names) {
-    const auto topic = missing_topic(name);
-    if (!topic) {
-      continue;
-    }
+  std::string why;
+  for (const auto& topic : topics) {
     if (quorum_->is_active()) {
-      if (const auto created = create_topic(*topic, false); !created) {
-        spdlog::warn("cannot create topic {}: {}", name, created.error().why);
+      const auto created = create_topic(topic, false);
+      if (!created && is_refusal(created.error().code)) {
+        why = topic.name + ": " + created.error().why;
       }
       continue;
     }
     auto& asked = request.topics.emplace_back();
-    asked.name = name;
-    asked.num_partitions = topic->partitions;
-    asked.replication_factor = topic->replication_factor;
-    for (const auto& [key, value] : topic->configs) {
+    asked.name = topic.name;
+    asked.num_partitions = topic.partitions;
+    asked.replication_factor = topic.replication_factor;
+    for (const auto& [key, value] : topic.configs) {
       asked.configs.push_back({.name = key, .value = value});
     }
   }
   if (request.topics.empty()) {
-    return when_committed([done = std::move(done)](const Result<>&) mutable { done(); });
+    return when_committed([why, done = std::move(done)](const Result<>&) mutable { done(why); });
   }
   channel_->ask_remote<CreateTopicsResponse>(
-      std::move(request), [done = std::move(done)](Result<CreateTopicsResponse> answer) mutable {
-        if (!answer) {
-          spdlog::warn("cannot have topics created: {}", answer.error().why);
+      std::move(request),
+      [is_refusal, done = std::move(done)](Result<CreateTopicsResponse> answer) mutable {
+        std::string why = answer ? "" : answer.error().why;
+        if (answer) {
+          for (const auto& topic : answer->topics) {
+            if (is_refusal(topic.error_code)) {
+              why = topic.name + ": " + topic.error_message.value_or("");
+            }
+          }
         }
-        done();
+        done(why);
       });
 }
 

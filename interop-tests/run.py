@@ -25,7 +25,7 @@ VENV = CACHE / "venv"
 
 
 # These start both brokers themselves; to run them against one alone would say nothing.
-BOTH_SIDED = {"swap", "diff", "transactions", "groups", "share_groups", "configs", "launch", "mixed"}
+BOTH_SIDED = {"swap", "diff", "transactions", "groups", "share_groups", "streams_groups", "configs", "launch", "mixed"}
 # These start their own nodes, of the kind they run against.
 OWN_NODES = {"cluster", "exactly_once", "admin", "torture", *BOTH_SIDED}
 
@@ -85,6 +85,7 @@ SUITES = {
     "transactions": lambda: ["python3", HERE / "raw/transactions_suite.py"],
     "groups": lambda: ["python3", HERE / "raw/groups_suite.py"],
     "share_groups": lambda: ["python3", HERE / "raw/share_groups_suite.py"],
+    "streams_groups": lambda: ["python3", HERE / "raw/streams_groups_suite.py"],
     "configs": lambda: ["python3", HERE / "raw/configs_suite.py"],
     "swap": lambda: ["python3", HERE / "raw/swap_suite.py"],
     "cluster": lambda: [prepare_python()[0], HERE / "raw/cluster_suite.py"],

@@ -10,6 +10,23 @@ namespace {
 
 bool is_given(const BrokerConfig& config, const char* key) { return !config.settings(key).empty(); }
 
+void read_streams(const BrokerConfig& config, StreamsSettings& streams) {
+  const auto number = [&](const char* key) { return static_cast<int32_t>(config.number(key)); };
+  streams.session_timeout_ms = number("group.streams.session.timeout.ms");
+  if (is_given(config, "group.streams.heartbeat.interval.ms")) {
+    streams.heartbeat_interval_ms = number("group.streams.heartbeat.interval.ms");
+  }
+  if (is_given(config, "group.streams.assignment.interval.ms")) {
+    streams.assignment_interval_ms = number("group.streams.assignment.interval.ms");
+  }
+  streams.initial_rebalance_delay_ms = number("group.streams.initial.rebalance.delay.ms");
+  streams.standby_replicas = number("group.streams.num.standby.replicas");
+  streams.rack_tags = split_list(config.get("group.streams.rack.aware.assignment.tags"));
+  streams.task_offset_interval_ms = number("group.streams.task.offset.interval.ms");
+  streams.acceptable_recovery_lag = config.number("group.streams.acceptable.recovery.lag");
+  streams.members_max = static_cast<size_t>(config.number("group.streams.max.size"));
+}
+
 // Two defaults are not Kafka's: members are told to speak more often, so that a rebalance takes
 // less time, and a new target is computed at once. What is configured holds.
 void read_newer_protocols(const BrokerConfig& config, GroupShardConfig& shard) {
@@ -38,6 +55,7 @@ void read_newer_protocols(const BrokerConfig& config, GroupShardConfig& shard) {
         static_cast<int32_t>(config.number("group.share.assignment.interval.ms"));
   }
   share.members_max = static_cast<size_t>(config.number("group.share.max.size"));
+  read_streams(config, shard.streams);
   std::string policy = config.get("group.consumer.migration.policy");
   std::ranges::transform(policy, policy.begin(), [](unsigned char c) { return std::tolower(c); });
   const bool both = policy == "bidirectional";

@@ -21,6 +21,7 @@ namespace klamm::protocol {
   X(AlterConfigs) X(IncrementalAlterConfigs) X(ListConfigResources) \
   X(AddPartitionsToTxn) X(AddOffsetsToTxn) X(EndTxn) X(WriteTxnMarkers) X(TxnOffsetCommit) \
   X(ConsumerGroupHeartbeat) X(ConsumerGroupDescribe) \
+  X(StreamsGroupHeartbeat) X(StreamsGroupDescribe) X(StreamsGroupTopologyDescriptionUpdate) \
   X(ShareGroupHeartbeat) X(ShareGroupDescribe) X(ShareFetch) X(ShareAcknowledge) \
   X(InitializeShareGroupState) X(ReadShareGroupState) X(WriteShareGroupState) X(DeleteShareGroupState) \
   X(ReadShareGroupStateSummary) X(DescribeShareGroupOffsets) X(AlterShareGroupOffsets) X(DeleteShareGroupOffsets) \

@@ -1,5 +1,7 @@
 #include "broker/coordinator/group/group_shard.h"
 
+#include <type_traits>
+
 #include "broker/coordinator/group/consumer/consumer_records.h"
 #include "protocol/base/reader.h"
 
@@ -16,6 +18,11 @@ bool is_consumer_record(int16_t type) {
   return (type >= static_cast<int16_t>(ConsumerRecord::kGroup) &&
           type <= static_cast<int16_t>(ConsumerRecord::kCurrent)) ||
          type == static_cast<int16_t>(ConsumerRecord::kRegex);
+}
+bool is_streams_record(int16_t type) {
+  return type == static_cast<int16_t>(StreamsRecord::kGroup) ||
+         (type >= static_cast<int16_t>(StreamsRecord::kMember) &&
+          type <= static_cast<int16_t>(StreamsRecord::kTopology));
 }
 bool is_share_record(int16_t type) {
   return type >= static_cast<int16_t>(ShareRecord::kMember) &&
@@ -163,16 +170,20 @@ void GroupShard::replay(const CoordinatorRecord& record, RecordPlace place, int6
   // Every key begins with its type and the group's id.
   Reader key(record.key);
   const auto type = key.fixed<int16_t>();
-  const bool is_consumer = is_consumer_record(type);
-  if (is_consumer || is_share_record(type)) {
+  const auto replay_as = [&]<class G>(std::type_identity<G>, auto group_type) {
     const auto group_id = key.string(false);
-    if (!key.ok()) {
-      return;
+    if (key.ok()) {
+      replay_to<G>(group_id, record, type == static_cast<int16_t>(group_type));
     }
-    return is_consumer ? replay_to<ConsumerGroup>(
-                             group_id, record, type == static_cast<int16_t>(ConsumerRecord::kGroup))
-                       : replay_to<ShareGroup>(group_id, record,
-                                               type == static_cast<int16_t>(ShareRecord::kGroup));
+  };
+  if (is_consumer_record(type)) {
+    return replay_as(std::type_identity<ConsumerGroup>(), ConsumerRecord::kGroup);
+  }
+  if (is_share_record(type)) {
+    return replay_as(std::type_identity<ShareGroup>(), ShareRecord::kGroup);
+  }
+  if (is_streams_record(type)) {
+    return replay_as(std::type_identity<StreamsGroup>(), StreamsRecord::kGroup);
   }
   const ParsedRecord parsed = parse_group_record(record);
   if (const auto* offset = std::get_if<ParsedOffset>(&parsed)) {
@@ -196,6 +207,8 @@ void GroupShard::loaded(int64_t now_ms) {
       consumer->start_sessions(consumer_settings(id, *image), now_ms);
     } else if (auto* const share = dynamic_cast<ShareGroup*>(group.get())) {
       share->start_sessions(share_settings(id, *image).session_timeout_ms, now_ms);
+    } else if (auto* const streams = dynamic_cast<StreamsGroup*>(group.get())) {
+      streams->start_sessions(streams_settings(id, *image).session_timeout_ms, now_ms);
     }
     reschedule(id);
   }
@@ -221,6 +234,13 @@ void GroupShard::tick_group(const std::string& group_id, int64_t now_ms) {
       share->touch(id, kFenceRetryMs, now_ms);
     }
     fence_share_members(group_id, silent, now_ms, [](ErrorCode) {});
+  } else if (auto* const streams = find<StreamsGroup>(group_id)) {
+    const auto silent = streams->overdue(now_ms);
+    streams->postpone(silent, now_ms + kFenceRetryMs);
+    if (streams->delayed_until() && *streams->delayed_until() <= now_ms) {
+      assign_streams_group(*streams, now_ms);
+    }
+    fence_streams_members(group_id, silent, now_ms, [](ErrorCode) {});
   }
   reschedule(group_id);
 }

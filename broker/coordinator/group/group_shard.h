@@ -12,6 +12,7 @@
 #include "broker/coordinator/group/consumer/migration.h"
 #include "broker/coordinator/group/offset_store.h"
 #include "broker/coordinator/group/share/share_group.h"
+#include "broker/coordinator/group/streams/streams_group.h"
 #include "broker/coordinator/runtime.h"
 #include "protocol/generated/consumer_group_heartbeat_request.h"
 #include "protocol/generated/consumer_group_heartbeat_response.h"
@@ -22,6 +23,9 @@
 #include "protocol/generated/share_group_describe_response.h"
 #include "protocol/generated/share_group_heartbeat_request.h"
 #include "protocol/generated/share_group_heartbeat_response.h"
+#include "protocol/generated/streams_group_describe_response.h"
+#include "protocol/generated/streams_group_heartbeat_request.h"
+#include "protocol/generated/streams_group_heartbeat_response.h"
 
 namespace klamm::broker {
 
@@ -29,6 +33,7 @@ struct GroupShardConfig {
   ClassicConfig classic;
   ConsumerSettings consumer;  // of groups that have none of their own
   ShareGroupSettings share;
+  StreamsSettings streams;
   MigrationPolicy migration;
   int64_t offsets_retention_ms = 7 * 86'400'000LL;
   int64_t expiry_check_ms = 600'000;
@@ -46,6 +51,9 @@ struct GroupSurroundings {
   std::function<void(const std::string& group, int32_t state_epoch, const ShareStarts&, Done)>
       initialize_shared;
   std::function<void(const std::string& group, const ShareStarts&, Done)> remove_shared;
+  // Has topics made; tells why not, or an empty string.
+  std::function<void(const std::vector<InternalTopic>&, std::function<void(const std::string&)>)>
+      create_topics;
 };
 
 // Who sent a request.
@@ -121,6 +129,19 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
   void delete_share_offsets(const std::string& group_id, const std::set<Uuid>& topics,
                             Respond<ErrorCode> respond);
 
+  // ---- streams groups (KIP-1071) ----
+  void streams_heartbeat(const protocol::StreamsGroupHeartbeatRequest& request,
+                         const ClientInfo& client, int64_t now_ms,
+                         Respond<protocol::StreamsGroupHeartbeatResponse> respond);
+  // GROUP_ID_NOT_FOUND.
+  Result<protocol::StreamsGroupDescribeResponse::DescribedGroup> describe_streams_group(
+      const std::string& group_id) const;
+  // Null when there is no such streams group.
+  const StreamsState* streams_state(const std::string& group_id) const {
+    const auto* const group = find<StreamsGroup>(group_id);
+    return group == nullptr ? nullptr : &group->state();
+  }
+
   // ---- offsets ----
   // kNone once the offsets are committed, else the error for all of them.
   void commit(const CommitRequest& request, int64_t now_ms, Respond<ErrorCode> respond);
@@ -168,6 +189,21 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
     ShareGroupSettings settings;
     ShareContext context;
     ShareView(GroupShard& shard, const std::string& group_id, int64_t now_ms);
+  };
+
+  // And about a streams group.
+  struct StreamsView {
+    replication::ImagePtr image;
+    StreamsSettings settings;
+    int64_t topics_offset;
+    StreamsContext context;
+    std::optional<int64_t> delayed_until;  // the first assignment
+    StreamsView(GroupShard& shard, const std::string& group_id, int64_t now_ms);
+  };
+  struct MovedStreamsMember {
+    StreamsMember before;
+    StreamsMember after;
+    bool moves_endpoint(const protocol::StreamsGroupHeartbeatRequest& request) const;
   };
 
   // Null when there is no such group, or it is of another type.
@@ -229,6 +265,26 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
   void fence_share_members(const std::string& group_id, const std::set<std::string>& member_ids,
                            int64_t now_ms, std::function<void(ErrorCode)> done);
   void remove_share_group(const ShareGroup& group, Respond<ErrorCode> respond);
+
+  StreamsSettings streams_settings(const std::string& group_id,
+                                   const replication::MetadataImage& image) const;
+  Result<StreamsDraft> open_streams_group(const std::string& group_id, bool create);
+  static Result<MovedStreamsMember> take_streams_member(
+      StreamsChange& change, const protocol::StreamsGroupHeartbeatRequest& request,
+      const ClientInfo& client);
+  protocol::StreamsGroupHeartbeatResponse streams_response(
+      const StreamsState& state, const StreamsView& view, const StreamsChange& change,
+      const protocol::StreamsGroupHeartbeatRequest& request, const MovedStreamsMember& moved) const;
+  static void add_statuses(const StreamsGroup* group, const StreamsView& view,
+                           const StreamsChange& change, const StreamsMember& member,
+                           protocol::StreamsGroupHeartbeatResponse& response);
+  void create_missing(StreamsGroup& group);
+  void assign_streams_group(StreamsGroup& group, int64_t now_ms);
+  void streams_leave(const protocol::StreamsGroupHeartbeatRequest& request, int64_t now_ms,
+                     Respond<protocol::StreamsGroupHeartbeatResponse> respond);
+  void fence_streams_members(const std::string& group_id, const std::set<std::string>& member_ids,
+                             int64_t now_ms, std::function<void(ErrorCode)> done);
+
   // The offset of the image in which topics last changed.
   int64_t note_topics(const replication::MetadataImage& image);
 

@@ -148,7 +148,7 @@ Result<ConsumerDraft> GroupShard::open_consumer_group(const std::string& group_i
   if (create && group == nullptr) {
     return fresh;
   }
-  if (create && group->is_empty() && group->type() != GroupType::kShare) {
+  if (create && group->is_empty() && group->type() == GroupType::kClassic) {
     for (auto& record : tombstones(*group)) {
       fresh.emit(std::move(record));
     }

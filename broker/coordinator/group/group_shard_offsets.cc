@@ -55,6 +55,43 @@ ErrorCode check_member_commit(const ConsumerState& group, const CommitRequest& r
                                                 : ErrorCode::kStaleMemberEpoch;
 }
 
+// Whether the member has run the task since that epoch.
+bool has_run(const StreamsMember& member, const std::string& subtopology, int32_t partition,
+             int32_t epoch) {
+  for (const auto* owned : {&member.assigned.active, &member.pending_revocation.active}) {
+    if (contains(*owned, subtopology, partition)) {
+      return epoch >= owned->at(subtopology).at(partition);
+    }
+  }
+  return false;
+}
+
+// The same for a member of a streams group and its tasks.
+ErrorCode check_member_commit(const StreamsState& group, const CommitRequest& request) {
+  const bool anonymous =
+      request.generation == -1 && request.member_id.empty() && !request.instance_id;
+  if ((request.generation < 0 && group.members().empty()) || (request.transaction && anonymous)) {
+    return ErrorCode::kNone;
+  }
+  const StreamsMember* const member = group.member(request.member_id);
+  if (member == nullptr) {
+    return ErrorCode::kUnknownMemberId;
+  }
+  if (!request.transaction && !request.knows_member_epochs) {
+    return ErrorCode::kUnsupportedVersion;
+  }
+  const bool held = std::ranges::all_of(request.offsets, [&](const OffsetToCommit& offset) {
+    const auto* const reader =
+        group.topology() == nullptr ? nullptr : reader_of(*group.topology(), offset.topic);
+    return reader != nullptr &&
+           has_run(*member, reader->subtopology_id, offset.partition, request.generation);
+  });
+  if (request.generation == member->epoch || (request.generation < member->epoch && held)) {
+    return ErrorCode::kNone;
+  }
+  return request.transaction ? ErrorCode::kIllegalGeneration : ErrorCode::kStaleMemberEpoch;
+}
+
 }  // namespace
 
 ErrorCode GroupShard::check_commit(const CommitRequest& request, int64_t now_ms) {
@@ -67,6 +104,9 @@ ErrorCode GroupShard::check_commit(const CommitRequest& request, int64_t now_ms)
   }
   if (const auto* const consumer = find<ConsumerGroup>(request.group_id)) {
     return check_member_commit(consumer->state(), request);
+  }
+  if (const auto* const streams = find<StreamsGroup>(request.group_id)) {
+    return check_member_commit(streams->state(), request);
   }
   // Whoever keeps offsets here without being a member needs no group; a member of one that is gone
   // has lost it.
@@ -94,8 +134,17 @@ void GroupShard::commit(const CommitRequest& request, int64_t now_ms, Respond<Er
 ErrorCode GroupShard::check_fetch(const std::string& group_id,
                                   const std::optional<std::string>& member_id,
                                   int32_t member_epoch) const {
+  if (!member_id && member_epoch < 0) {
+    return ErrorCode::kNone;
+  }
+  if (const auto* const streams = find<StreamsGroup>(group_id)) {
+    const StreamsMember* const member = streams->state().member(member_id.value_or(""));
+    return member == nullptr               ? ErrorCode::kUnknownMemberId
+           : member_epoch == member->epoch ? ErrorCode::kNone
+                                           : ErrorCode::kStaleMemberEpoch;
+  }
   const auto* const group = find<ConsumerGroup>(group_id);
-  if (group == nullptr || (!member_id && member_epoch < 0)) {
+  if (group == nullptr) {
     return ErrorCode::kNone;
   }
   const ConsumerMember* const member = group->state().member(member_id.value_or(""));

@@ -14,6 +14,10 @@ inline bool serves_consumer_groups(Broker& broker) {
   return broker.groups().serves("consumer") && has_feature(broker, "group.version");
 }
 
+inline bool serves_streams_groups(Broker& broker) {
+  return broker.groups().serves("streams") && has_feature(broker, "streams.version");
+}
+
 // The feature alone decides on these (KIP-932).
 inline bool serves_share_groups(Broker& broker) { return has_feature(broker, "share.version"); }
 
