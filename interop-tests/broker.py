@@ -32,6 +32,9 @@ transaction.state.log.min.isr=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
+group.streams.initial.rebalance.delay.ms=0
+group.streams.min.heartbeat.interval.ms=500
+group.streams.min.session.timeout.ms=6000
 socket.request.max.bytes=20000000
 log.cleaner.backoff.ms=500
 """

@@ -25,6 +25,9 @@ log.dirs={data}
 offsets.topic.num.partitions=5
 transaction.state.log.num.partitions=5
 group.initial.rebalance.delay.ms=0
+group.streams.initial.rebalance.delay.ms=0
+group.streams.min.heartbeat.interval.ms=500
+group.streams.min.session.timeout.ms=6000
 auto.create.topics.enable=false
 """
 FACTORS = """default.replication.factor={factor}

@@ -36,7 +36,8 @@ def sh(*command, **options):
 
 def java_jars():
     pom, suite = HERE / "java/pom.xml", HERE / "java/target/classes/klamm/interop/Suite.class"
-    if not LIBS.exists() or not suite.exists() or LIBS.stat().st_mtime < pom.stat().st_mtime:
+    newest = max(source.stat().st_mtime for source in [pom, *(HERE / "java/src").rglob("*.java")])
+    if not LIBS.exists() or not suite.exists() or LIBS.stat().st_mtime < newest:
         sh("mvn", "-q", "-B", "-f", pom, "package")
         LIBS.touch()
 

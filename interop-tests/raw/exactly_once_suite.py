@@ -35,19 +35,28 @@ def over_the_death_of_each_node_of_three():
         copied(cluster, ["java", "rdkafka"], lambda copies: kill_each_in_turn(cluster, copies, random.sample([1, 2, 3], 3)))
 
 
-@test
-def kafka_streams_over_the_death_of_a_node_of_three():
+def words_are_counted_over_the_death_of_a_node(program):
     with Cluster([KIND] * 3) as cluster:
         victim = cluster.node(random.choice([1, 2, 3]))
         try:
             done = subprocess.run(["java", "-Xmx256m", "-cp", f"{HERE}/java/target/classes:{LIBS}/*", "klamm.interop.Suite",
-                                   "words_are_counted_once_over_kills_of_application_and_broker"],
+                                   program],
                                   env={**os.environ, "BOOTSTRAP": cluster.bootstrap, "KLAMM_LIBS": str(LIBS),
                                        "BROKER_CTL": f"{sys.executable} {HERE}/broker.py {victim.state_file}"},
                                   stdout=subprocess.PIPE, text=True)
         finally:
             victim.pid = json.loads(pathlib.Path(victim.state_file).read_text())["pid"]  # it was started anew
         assert done.stdout.startswith("ok "), done.stdout[-3000:]
+
+
+@test
+def kafka_streams_over_the_death_of_a_node_of_three():
+    words_are_counted_over_the_death_of_a_node("words_are_counted_once_over_kills_of_application_and_broker")
+
+
+@test
+def kafka_streams_with_the_streams_protocol_over_the_death_of_a_node_of_three():
+    words_are_counted_over_the_death_of_a_node("words_are_counted_once_with_the_streams_protocol")
 
 
 main()

@@ -23,7 +23,7 @@ public final class StreamsApp {
 
   private StreamsApp() {}
 
-  /** Arguments: bootstrap servers, the prefix of the four topics, which is the application's id too, and the folder of its state. */
+  /** Arguments: bootstrap servers, the prefix of the four topics, which is the application's id too, the folder of its state, and the group's protocol. */
   public static void main(String[] args) {
     Properties p = new Properties();
     p.put("bootstrap.servers", args[0]);
@@ -34,7 +34,10 @@ public final class StreamsApp {
     p.put("statestore.cache.max.bytes", "0");
     p.put("default.key.serde", Serdes.StringSerde.class);
     p.put("default.value.serde", Serdes.StringSerde.class);
-    p.put("consumer.session.timeout.ms", "6000");
+    p.put("group.protocol", args[3]);
+    if (args[3].equals("classic")) {
+      p.put("consumer.session.timeout.ms", "6000");
+    }
     p.put("consumer.auto.offset.reset", "earliest");
     p.put("reconnect.backoff.max.ms", "200");
     StreamsBuilder builder = new StreamsBuilder();

@@ -20,11 +20,15 @@ import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
+import java.util.stream.Stream;
 import org.apache.kafka.clients.admin.Admin;
+import org.apache.kafka.clients.admin.AlterConfigOp;
+import org.apache.kafka.clients.admin.ConfigEntry;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.serialization.LongDeserializer;
 import org.apache.kafka.common.serialization.StringDeserializer;
 
@@ -38,7 +42,8 @@ final class StreamsTests {
 
   static Map<String, Suite.Test> all() {
     Map<String, Suite.Test> tests = new LinkedHashMap<>();
-    tests.put("words_are_counted_once_over_kills_of_application_and_broker", StreamsTests::wordCount);
+    tests.put("words_are_counted_once_over_kills_of_application_and_broker", () -> wordCount("classic"));
+    tests.put("words_are_counted_once_with_the_streams_protocol", () -> wordCount("streams"));
     return tests;
   }
 
@@ -113,47 +118,59 @@ final class StreamsTests {
     }
   }
 
-  private static Process start(String prefix, Path state) throws Exception {
+  private static Process start(String prefix, Path state, String protocol) throws Exception {
     Path log = state.resolve("log");
     String classes = Path.of(StreamsApp.class.getProtectionDomain().getCodeSource().getLocation().toURI()).toString();
-    return new ProcessBuilder("java", "-Xmx256m", "-cp", classes + ":" + Suite.olderLibs(), StreamsApp.class.getName(), Suite.bootstrap(), prefix, state.toString())
+    return new ProcessBuilder("java", "-Xmx256m", "-cp", classes + ":" + Suite.olderLibs(), StreamsApp.class.getName(), Suite.bootstrap(), prefix, state.toString(), protocol)
         .redirectErrorStream(true).redirectOutput(ProcessBuilder.Redirect.appendTo(log.toFile())).start();
   }
 
   /** Kills the application, and starts it once the group has given it up: what Streams does to tasks that move meanwhile is not asked here. */
-  private static Process startAnew(Process app, String prefix, Path state) throws Exception {
+  private static Process startAnew(Process app, String prefix, Path state, String protocol) throws Exception {
     app.destroyForcibly().waitFor();
     try (Admin admin = Suite.admin()) {
       eventually(() -> {
         try {
-          return admin.describeConsumerGroups(List.of(prefix)).all().get().get(prefix).members().isEmpty();
+          return protocol.equals("streams")
+              ? admin.describeStreamsGroups(List.of(prefix)).all().get().get(prefix).members().isEmpty()
+              : admin.describeConsumerGroups(List.of(prefix)).all().get().get(prefix).members().isEmpty();
         } catch (InterruptedException | ExecutionException notNow) {
           return false;
         }
       }, "an empty group");
     }
-    return start(prefix, state);
+    return start(prefix, state, protocol);
   }
 
-  static void wordCount() throws Exception {
+  private static void hurry(String group) throws Exception {
+    ConfigResource resource = new ConfigResource(ConfigResource.Type.GROUP, group);
+    List<AlterConfigOp> ops = Stream.of(new ConfigEntry("streams.session.timeout.ms", "6000"), new ConfigEntry("streams.heartbeat.interval.ms", "500"))
+        .map(entry -> new AlterConfigOp(entry, AlterConfigOp.OpType.SET)).toList();
+    try (Admin admin = Suite.admin()) {
+      admin.incrementalAlterConfigs(Map.of(resource, ops)).all().get();
+    }
+  }
+
+  private static void wordCount(String protocol) throws Exception {
     Model model = new Model();
+    hurry(model.prefix);
     for (String topic : List.of("users", "lines", "counts", "windows")) {
       create(model.prefix + "-" + topic, PARTITIONS, Map.of());
     }
     Path state = Files.createTempDirectory("klamm-streams");
     model.users();
     model.lines(2_000);
-    Process app = start(model.prefix, state);
+    Process app = start(model.prefix, state, protocol);
     try (Output counts = new Output(model.prefix + "-counts"); Output windows = new Output(model.prefix + "-windows")) {
       counts.await(1_000);
-      app = startAnew(app, model.prefix, state);
+      app = startAnew(app, model.prefix, state, protocol);
       model.lines(2_000);
       counts.await(counts.records + 1_000);
       ctl("kill");
       ctl("start");
       model.lines(2_000);
       counts.await(counts.records + 1_000);
-      app = startAnew(app, model.prefix, state);
+      app = startAnew(app, model.prefix, state, protocol);
       model.lines(2_000);
       counts.await(3L * model.sent);
       windows.await(3L * model.sent);
