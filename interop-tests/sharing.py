@@ -29,14 +29,19 @@ class Sharer:
         self.process.wait()
 
 
+def begin_at_the_beginning(cluster, group, *more):
+    """Has a group read all that there is; records that it does not acknowledge are given out again after 15 s."""
+    said("kafka.admin.ConfigCommand", "--bootstrap-server", cluster.bootstrap, "--alter", "--group", group, "--add-config",
+         ",".join(["share.auto.offset.reset=earliest", "share.record.lock.duration.ms=15000", *more]))
+
+
 def shared(cluster, trouble):
     """Two members read what a producer writes while `trouble(load)` goes on: each record is given to somebody, and one that was
     acknowledged to nobody any more."""
     topic, group = name(), name("share")
     create_topic(cluster, topic, 3)
     eventually(lambda: all(len(p.isrs) == cluster.factor for p in partitions_of(cluster, topic).values()), 30, "the ISR")
-    said("kafka.admin.ConfigCommand", "--bootstrap-server", cluster.bootstrap, "--alter", "--group", group, "--add-config",
-         "share.auto.offset.reset=earliest,share.record.lock.duration.ms=15000")
+    begin_at_the_beginning(cluster, group)
     members = [Sharer(cluster.bootstrap, topic, group) for _ in range(2)]
     try:
         with Load(cluster, topic) as load:

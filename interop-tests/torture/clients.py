@@ -1,12 +1,14 @@
 """Clients that write and read while a cluster is in trouble, and note what they are told: librdkafka's, and Java's."""
 import itertools
+import random
 import subprocess
 import threading
 import time
 
 from broker import LIBS
 from cluster import make_known
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from history import ABORTED, COMMITTED, UNKNOWN
 
 QUIET = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 300}
 PER_SECOND = 400
@@ -84,14 +86,77 @@ class JavaWriter:
         self.thread.join()
 
 
+class Transactor(threading.Thread):
+    """Writes transactions over all partitions by librdkafka, commits most of them, and begins anew with another producer of the
+    same transactional id when that is all that helps."""
+
+    def __init__(self, bootstrap, topic, partitions, history, writer):
+        super().__init__(daemon=True)
+        self.topic, self.partitions, self.history, self.writer, self.stopping = topic, partitions, history, writer, False
+        self.config = {"bootstrap.servers": bootstrap, "transactional.id": writer, "transaction.timeout.ms": 20000, "linger.ms": 1,
+                       "retry.backoff.ms": 50, "request.timeout.ms": 10000, "message.timeout.ms": 19000, **QUIET}
+        self.chance = random.Random(writer)
+
+    @staticmethod
+    def persist(call):
+        """Calls until there is an answer; the error if it cannot be had by calling again."""
+        while True:
+            try:
+                return call(10) and None
+            except KafkaException as problem:
+                error = problem.args[0]
+                if not error.retriable():
+                    return error
+
+    def producer(self):
+        while True:
+            producer = Producer(self.config)
+            if self.persist(producer.init_transactions) is None:
+                return producer
+
+    def transact(self, producer, number):
+        """One transaction; False when the producer is of no use any more."""
+        wanted = ABORTED if self.chance.random() < 0.2 else COMMITTED
+        values = [f"{self.writer}:{number}:{index}" for index in range(self.chance.randint(1, 8))]
+        self.history.values[self.writer, number] = values
+        try:
+            producer.begin_transaction()
+            for value in values:
+                producer.produce(self.topic, value, partition=self.chance.randrange(self.partitions))
+                producer.poll(0)
+        except (KafkaException, BufferError):
+            wanted = ABORTED
+        error = self.persist(producer.commit_transaction if wanted == COMMITTED else producer.abort_transaction)
+        if error is None:
+            self.history.outcomes[self.writer, number] = wanted
+            return True
+        if error.txn_requires_abort() and self.persist(producer.abort_transaction) is None:
+            # Whether an end that was asked for before has come first was not told.
+            self.history.outcomes[self.writer, number] = ABORTED if wanted == ABORTED else UNKNOWN
+            return True
+        return False
+
+    def run(self):
+        producer = self.producer()
+        for number in itertools.count():
+            if self.stopping:
+                return
+            if not self.transact(producer, number):
+                producer = self.producer()
+
+    def finish(self):
+        self.stopping = True
+        self.join()
+
+
 class Reader(threading.Thread):
     """Reads all partitions from the beginning, as far as it comes."""
 
-    def __init__(self, bootstrap, topic, partitions, history):
+    def __init__(self, bootstrap, topic, partitions, history, isolation="read_uncommitted"):
         super().__init__(daemon=True)
         self.topic, self.partitions, self.history, self.stopping = topic, partitions, history, False
         self.consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "torture", "enable.auto.commit": False,
-                                  "auto.offset.reset": "earliest", **QUIET})
+                                  "auto.offset.reset": "earliest", "isolation.level": isolation, **QUIET})
 
     def run(self):
         self.consumer.assign([TopicPartition(self.topic, p, OFFSET_BEGINNING) for p in range(self.partitions)])
@@ -106,20 +171,23 @@ class Reader(threading.Thread):
         self.consumer.close()
 
 
-def everything(bootstrap, topic, partitions, seconds=120):
-    """What a cluster holds: partition -> offset -> value."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "final", "enable.auto.commit": False, **QUIET})
+def everything(bootstrap, topic, partitions, isolation="read_uncommitted", seconds=120):
+    """What a cluster holds when nobody writes any more: partition -> offset -> value. With all transactions ended, readers of
+    committed records come to the end too."""
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "final", "enable.auto.commit": False,
+                         "enable.partition.eof": True, "isolation.level": isolation, **QUIET})
     final = {p: {} for p in range(partitions)}
     deadline = time.monotonic() + seconds
     for p in range(partitions):
         _, end = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=60)
         consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING)])
-        last = -1
-        while last + 1 < end:
-            assert time.monotonic() < deadline, f"partition {p} ends at {end}, but only {last} was read"
+        reached = -1
+        while reached < end:
+            assert time.monotonic() < deadline, f"partition {p} ends at {end}, but only {reached} was reached"
             for message in consumer.consume(2000, 1):
                 if message.error() is None:
-                    last = message.offset()
-                    final[p][last] = message.value().decode()
+                    final[p][message.offset()] = message.value().decode()
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    reached = message.offset()
     consumer.close()
     return final

@@ -13,11 +13,12 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from clients import JavaWriter, Reader, Writer, everything  # noqa: E402
+from clients import JavaWriter, Reader, Transactor, Writer, everything  # noqa: E402
 from cluster import Cluster, Load, create_topic, partitions_of  # noqa: E402
-from history import History, faults  # noqa: E402
+from history import ABORTED, COMMITTED, History, Transactions, faults, faults_of_transactions  # noqa: E402
 from network import Network, sh  # noqa: E402
 from proxy import Proxy  # noqa: E402
+from sharing import Sharer, begin_at_the_beginning  # noqa: E402
 from tap import equal, eventually, main, name, test  # noqa: E402
 
 KIND = os.environ.get("AGAINST", "klamm")
@@ -134,19 +135,37 @@ def in_sync(cluster, topic):
     return all(len(p.isrs) == NODES for p in partitions_of(cluster, topic).values())
 
 
+def all_shared(sharers, wanted):
+    """What the members of the share group were given, once that is everything, or for two minutes."""
+    try:
+        eventually(lambda: wanted <= {value for each in sharers for _, value in each.values()}, 120, "every committed record")
+    except AssertionError:
+        pass  # the judge says which are missing
+    for each in sharers:
+        each.kill()
+    return [(member, how == "acked", value) for member, each in enumerate(sharers) for how, value in each.values()]
+
+
 @test
 def a_cluster_in_trouble_keeps_its_promises():
     print(f"# seed {SEED}, {SECONDS} s", flush=True)
     topic, history = name(), History()
+    exact, transactions = name(), Transactions()
     with Network(NODES) as network, Apart(network) as cluster, cluster.proxy(SEED) as proxy:
         create_topic(cluster, topic, PARTITIONS, {"min.insync.replicas": "2"})
-        eventually(lambda: in_sync(cluster, topic), 60, "the ISR of three")
+        create_topic(cluster, exact, PARTITIONS, {"min.insync.replicas": "2"})
+        eventually(lambda: in_sync(cluster, topic) and in_sync(cluster, exact), 60, "the ISR of three")
+        begin_at_the_beginning(cluster, "sharers", "share.isolation.level=read_committed")
         clients = [Writer(cluster.behind_proxy, topic, PARTITIONS, history, "rdkafka"),
                    JavaWriter(cluster.behind_proxy, topic, history, "java", IN_FLIGHT),
-                   Reader(cluster.behind_proxy, topic, PARTITIONS, history)]
+                   Reader(cluster.behind_proxy, topic, PARTITIONS, history),
+                   Transactor(cluster.behind_proxy, exact, PARTITIONS, transactions, "t1"),
+                   Transactor(cluster.behind_proxy, exact, PARTITIONS, transactions, "t2"),
+                   Reader(cluster.behind_proxy, exact, PARTITIONS, transactions, "read_committed")]
         for client in clients:
             client.daemon = True
             client.start()
+        sharers = [Sharer(cluster.behind_proxy, exact, "sharers") for _ in range(2)]
         trouble, end = Trouble(cluster, proxy, random.Random(SEED)), time.monotonic() + SECONDS
         while time.monotonic() < end:
             what, before, started = trouble.any(), len(history.acked), time.monotonic()
@@ -157,15 +176,21 @@ def a_cluster_in_trouble_keeps_its_promises():
         eventually(lambda: in_sync(cluster, topic), 120, "the ISR of three after all that")
         equal(clients[0].finish(), 0, "the number of records that librdkafka still holds")
         clients[1].finish()
+        for client in clients[2:]:
+            client.finish()
         final = everything(cluster.bootstrap, topic, PARTITIONS)
-        clients[2].finish()
-        wrong = faults(history, final)
+        committed = everything(cluster.bootstrap, exact, PARTITIONS, "read_committed")
+        transactions.shared = all_shared(sharers, {value for records in committed.values() for value in records.values()})
+        wrong = faults(history, final) + faults_of_transactions(transactions, committed)
         assert not wrong, f"seed {SEED}: {len(wrong)} faults: {wrong[:5]}"
         refused = clients[0].failed + clients[1].failed
         assert not refused, f"seed {SEED}: {len(refused)} records were refused: {refused[:3]}"
         assert len(history.acked) > 20 * SECONDS, f"only {len(history.acked)} records were acknowledged"
         assert len(history.read) > 10 * SECONDS, f"only {len(history.read)} records were read"
-        print(f"# {len(history.acked)} records acknowledged, {len(history.read)} read on the way, all as they should be", flush=True)
+        assert transactions.count(COMMITTED) > SECONDS, f"only {transactions.count(COMMITTED)} transactions were committed"
+        print(f"# {len(history.acked)} records acknowledged, {len(history.read)} read on the way; {transactions.count(COMMITTED)} transactions "
+              f"committed, {transactions.count(ABORTED)} aborted, {len(transactions.values)} begun, {len(transactions.read)} of their records "
+              f"read on the way, {sum(sure for _, sure, _ in transactions.shared)} acknowledged by a share group; all as they should be", flush=True)
 
 
 class TwoDisks(Cluster):
@@ -268,6 +293,45 @@ def the_judge_sees_what_is_broken():
     for what, final in broken.items():
         found = faults(history_of_good(), final)
         assert any(what in fault for fault in found), f"{what}: {found}"
+
+
+EXACT = {0: {0: "a:0:0", 2: "a:2:0", 5: "b:0:0"}, 1: {0: "a:0:1", 3: "a:2:1"}}
+
+
+def transactions_of_good():
+    history = Transactions(values={("a", 0): ["a:0:0", "a:0:1"], ("a", 1): ["a:1:0"], ("a", 2): ["a:2:0", "a:2:1"], ("b", 0): ["b:0:0"],
+                                   ("b", 1): ["b:1:0"]},
+                           outcomes={("a", 0): COMMITTED, ("a", 1): ABORTED, ("a", 2): COMMITTED})
+    history.see(0, 0, "a:0:0")
+    history.shared = [(0, True, "a:0:0"), (1, False, "a:0:1"), (0, True, "a:0:1"), (1, True, "a:2:0"), (1, True, "a:2:1"), (0, False, "b:0:0")]
+    return history
+
+
+@test
+def the_judge_lets_sound_transactions_pass():
+    equal(faults_of_transactions(transactions_of_good(), EXACT), [], "the faults")
+
+
+@test
+def the_judge_sees_what_is_broken_of_transactions():
+    broken = {
+        "records are lost": {0: {0: "a:0:0", 5: "b:0:0"}, 1: EXACT[1]},
+        "was aborted, and readers see": {0: {**EXACT[0], 1: "a:1:0"}, 1: EXACT[1]},
+        "is torn": {0: {**EXACT[0], 6: "b:2:0"}, 1: EXACT[1]},
+        "there twice": {0: {**EXACT[0], 6: "b:0:0"}, 1: EXACT[1]},
+        "comes behind": {0: {**EXACT[0], 6: "a:0:1"}, 1: {3: "a:2:1"}},
+        "a reader of committed records saw": {0: {**EXACT[0], 0: "b:1:0", 6: "a:0:0"}, 1: EXACT[1]},
+        "which is not there": {0: {0: "a:0:0", 2: "a:2:0"}, 1: EXACT[1]},
+        "never given": {0: {**EXACT[0], 6: "b:1:0"}, 1: EXACT[1]},
+    }
+    for what, final in broken.items():
+        history = transactions_of_good()
+        history.values["b", 2] = ["b:2:0", "b:2:1"]
+        found = faults_of_transactions(history, final)
+        assert any(what in fault for fault in found), f"{what}: {found}"
+    history = transactions_of_good()
+    history.shared.append((1, True, "a:0:0"))
+    equal(faults_of_transactions(history, EXACT), ["a:0:0 was acknowledged twice, by 0 and 1"], "the faults")
 
 
 main()
