@@ -63,6 +63,10 @@ void read_newer_protocols(const BrokerConfig& config, GroupShardConfig& shard) {
                      .downgrade = both || policy == "downgrade"};
 }
 
+// The consumers of an application come within moments of each other. A group that was complete
+// before the second one came would rebalance only when the first one's heartbeat is due, after 3 s.
+constexpr int32_t kGatherMs = 5;
+
 GroupShardConfig read_config(const BrokerConfig& config) {
   GroupShardConfig shard;
   shard.classic.session_timeout_min_ms =
@@ -70,7 +74,7 @@ GroupShardConfig read_config(const BrokerConfig& config) {
   shard.classic.session_timeout_max_ms =
       static_cast<int32_t>(config.number("group.max.session.timeout.ms"));
   shard.classic.initial_rebalance_delay_ms =
-      static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms"));
+      std::max(kGatherMs, static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms")));
   shard.classic.members_max = static_cast<size_t>(config.number("group.max.size"));
   read_newer_protocols(config, shard);
   shard.offsets_retention_ms = config.number("offsets.retention.minutes") * 60'000;

@@ -10,13 +10,14 @@
 #include <string_view>
 #include <vector>
 
+#include "broker/coordinator/group/assignment/sorted.h"
 #include "protocol/base/uuid.h"
 
 namespace klamm::broker {
 
 using protocol::Uuid;
 
-using Assignment = std::map<Uuid, std::set<int32_t>>;  // partitions by topic; no empty sets
+using Assignment = std::map<Uuid, SortedSet<int32_t>>;  // partitions by topic; no empty sets
 using Targets = std::map<std::string, Assignment>;     // by member
 
 struct Subscriber {

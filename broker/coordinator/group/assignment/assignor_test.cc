@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 
 #include "broker/coordinator/group/assignment/metadata_hash.h"
+#include "broker/coordinator/group/assignment/sorted.h"
 
 using namespace klamm;
 using namespace klamm::broker;
@@ -100,4 +101,36 @@ TEST_CASE("the hash of topics is Kafka's, and changes with what matters") {
   image.brokers[1].rack = "r";
   MetadataHash anew;
   CHECK(anew.of({"t"}, image) != two);
+}
+
+TEST_CASE("sorted sets and maps are what std's are") {
+  uint64_t random = 1;
+  SortedSet<int32_t> set;
+  std::set<int32_t> set_of_std;
+  SortedMap<int32_t, int32_t> map;
+  std::map<int32_t, int32_t> map_of_std;
+  for (int i = 0; i < 500; ++i) {
+    random = random * 6364136223846793005ull + 1442695040888963407ull;
+    const auto key = static_cast<int32_t>((random >> 33) % 60);
+    if ((random >> 20) % 3 == 0) {
+      CHECK(set.erase(key) == set_of_std.erase(key));
+    } else {
+      set.insert(key);
+      set_of_std.insert(key);
+    }
+    map[key] = i;
+    map_of_std[key] = i;
+    CHECK(set.contains(key) == set_of_std.contains(key));
+    CHECK(map.at(key) == i);
+  }
+  CHECK(std::ranges::equal(set, set_of_std));
+  CHECK(std::ranges::equal(map, map_of_std, [](const auto& a, const auto& b) {
+    return a.first == b.first && a.second == b.second;
+  }));
+  const std::vector<int32_t> some = {3, 1, 3, 2};
+  CHECK(SortedSet<int32_t>(some.begin(), some.end()) == SortedSet<int32_t>{1, 2, 3});
+  const std::map<int32_t, int32_t> more = {{7, 70}, {100, 1}};
+  SortedMap<int32_t, int32_t> merged = {{7, 7}, {2, 2}};
+  merged.insert(more.begin(), more.end());
+  CHECK(merged == SortedMap<int32_t, int32_t>{{2, 2}, {7, 7}, {100, 1}});
 }

@@ -16,7 +16,7 @@
 namespace klamm::broker {
 
 // Partitions of one topic with the member epoch at which each was assigned.
-using PartitionEpochs = std::map<int32_t, int32_t>;
+using PartitionEpochs = SortedMap<int32_t, int32_t>;
 using OwnedPartitions = std::map<Uuid, PartitionEpochs>;
 
 enum class MemberState : int8_t {

@@ -111,7 +111,7 @@ void raise_epoch(ShareDraft& draft, const ShareContext& context, bool is_needed)
 }
 
 // The topic's partitions that may be given to members.
-const std::set<int32_t>* initialized_of(const ShareGroupState& group, const Uuid& topic) {
+const SortedSet<int32_t>* initialized_of(const ShareGroupState& group, const Uuid& topic) {
   const auto found = group.shared().initialized.find(topic);
   return found == group.shared().initialized.end() ? nullptr : &found->second.partitions;
 }

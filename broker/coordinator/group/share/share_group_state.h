@@ -35,7 +35,7 @@ struct ShareMember {
 // Partitions of a topic, with the name that it had.
 struct NamedPartitions {
   std::string name;
-  std::set<int32_t> partitions;
+  SortedSet<int32_t> partitions;
   bool operator==(const NamedPartitions&) const = default;
 };
 

@@ -4,15 +4,16 @@
 // those that it shall run later.
 #include <cstdint>
 #include <map>
-#include <set>
 #include <string>
+
+#include "broker/coordinator/group/assignment/sorted.h"
 
 namespace klamm::broker {
 
 // Partitions by subtopology, none of them empty.
-using Tasks = std::map<std::string, std::set<int32_t>>;
+using Tasks = std::map<std::string, SortedSet<int32_t>>;
 // With the member epoch at which each was assigned.
-using TaskEpochs = std::map<std::string, std::map<int32_t, int32_t>>;
+using TaskEpochs = std::map<std::string, SortedMap<int32_t, int32_t>>;
 
 struct TaskSets {
   Tasks active;
