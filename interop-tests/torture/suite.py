@@ -187,7 +187,8 @@ def a_cluster_in_trouble_keeps_its_promises():
         assert not refused, f"seed {SEED}: {len(refused)} records were refused: {refused[:3]}"
         assert len(history.acked) > 20 * SECONDS, f"only {len(history.acked)} records were acknowledged"
         assert len(history.read) > 10 * SECONDS, f"only {len(history.read)} records were read"
-        assert transactions.count(COMMITTED) > SECONDS, f"only {transactions.count(COMMITTED)} transactions were committed"
+        # Under Apache Kafka a producer may wait for most of the time.
+        assert transactions.count(COMMITTED) > (SECONDS if KIND == "klamm" else 5), f"only {transactions.count(COMMITTED)} transactions were committed"
         print(f"# {len(history.acked)} records acknowledged, {len(history.read)} read on the way; {transactions.count(COMMITTED)} transactions "
               f"committed, {transactions.count(ABORTED)} aborted, {len(transactions.values)} begun, {len(transactions.read)} of their records "
               f"read on the way, {sum(sure for _, sure, _ in transactions.shared)} acknowledged by a share group; all as they should be", flush=True)
