@@ -123,6 +123,8 @@ struct SimCluster::Host : Mailboxes {
   uint64_t life = 0;
   // Requests that are not answered yet; they end with the process.
   std::map<uint64_t, std::shared_ptr<ReplySink>> open;
+  // Connections that clients keep for their share sessions, until the process ends.
+  std::vector<std::shared_ptr<ReplySink>> kept;
   uint64_t next_open = 0;
   // Whoever has a connection here is told when the process dies.
   std::vector<std::function<void()>> connections;
@@ -198,6 +200,7 @@ void SimCluster::crash(size_t index, bool power) {
   host.workers.die();
   host.node.reset();
   host.open.clear();
+  host.kept.clear();
   if (power) {
     host.disk.cut_power();
   }
@@ -400,6 +403,9 @@ void SimCluster::serve(Host& host, bool at_controller, const Bytes& frame, int16
                                                      }
                                                    });
   host.open[id] = incoming;
+  if (static_cast<protocol::ApiKey>(api_key) == protocol::ApiKey::kShareFetch) {
+    host.kept.push_back(incoming);
+  }
   const FrameFate fate =
       dispatch(host.node->shard(0), frame,
                {at_controller ? "CONTROLLER" : "PLAINTEXT", "/sim", incoming, incoming.get(), 0});

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "broker/sim/onlooker.h"
+#include "broker/sim/sharers.h"
 #include "broker/sim/transactors.h"
 #include "broker/sim/workload.h"
 
@@ -20,6 +21,7 @@ struct Outcome {
   size_t read = 0;
   size_t commits = 0;
   size_t transactions = 0;  // committed
+  size_t shared = 0;        // records that a share group has acknowledged
   uint64_t trace = 0;
 };
 
@@ -33,16 +35,18 @@ class Life {
         load_(cluster_, "t", 3),
         readers_(cluster_, "t", 3),
         transactors_(cluster_, 3, 6),
+        sharers_(cluster_, "x", 6, 2),
         onlooker_(cluster_, power_) {}
 
   Outcome live(int64_t trouble_ms) {
-    for (int i = 0; i < 600 && !(load_.create() && transactors_.create()); ++i) {
+    for (int i = 0; i < 600 && !(load_.create() && transactors_.create() && sharers_.create()); ++i) {
       cluster_.run(50);
     }
     onlooker_.start();
     load_.start();
     readers_.start(load_.topic_id());
     transactors_.start();
+    sharers_.start(transactors_.topic_id());
     const int64_t end = cluster_.now_ms() + trouble_ms;
     while (cluster_.now_ms() < end) {
       cluster_.run(static_cast<int64_t>(chance_.next() % 400) + 1);
@@ -75,6 +79,7 @@ class Life {
     outcome.read = readers_.records_read();
     outcome.commits = readers_.commits();
     outcome.transactions = transactors_.committed();
+    outcome.shared = sharers_.acknowledged();
     outcome.trace = cluster_.trace();
     return outcome;
   }
@@ -90,6 +95,9 @@ class Life {
                                 {"transaction.state.log.replication.factor", "3"},
                                 // With 2 it waits for an unclean election when all have died.
                                 {"transaction.state.log.min.isr", "1"},
+                                {"share.coordinator.state.topic.num.partitions", "2"},
+                                {"share.coordinator.state.topic.replication.factor", "3"},
+                                {"share.coordinator.state.topic.min.isr", "1"},
                                 {kAbortCheck, "1000"},
                                 {"leader.imbalance.check.interval.seconds", "5"}};
     if (power_) {
@@ -218,8 +226,21 @@ class Life {
     if (!told || !told->empty()) {
       return told.value_or("nobody tells the offsets of transactions");
     }
-    const std::string torn = transactors_.check();
-    return torn.empty() ? load_.check(readers_) : torn;
+    std::string wrong = transactors_.check();
+    wrong = wrong.empty() ? check_shared() : wrong;
+    return wrong.empty() ? load_.check(readers_) : wrong;
+  }
+  // Records that dead members have come back when their locks run out.
+  std::string check_shared() {
+    for (int i = 0; i < 200 && !sharers_.have_all(transactors_.committed_values()); ++i) {
+      cluster_.run(500);
+    }
+    sharers_.stop();
+    for (int i = 0; i < 100 && !sharers_.is_idle(); ++i) {
+      cluster_.run(200);
+    }
+    return sharers_.is_idle() ? sharers_.check(transactors_.committed_values())
+                              : "a member of the share group does not end";
   }
 
   bool power_;
@@ -228,6 +249,7 @@ class Life {
   Workload load_;
   Readers readers_;
   Transactors transactors_;
+  Sharers sharers_;
   Onlooker onlooker_;
   bool wiped_in_vain_ = false;
 };
@@ -262,6 +284,7 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   size_t read = 0;
   size_t commits = 0;
   size_t transactions = 0;
+  size_t shared = 0;
   for (const uint64_t seed : seeds) {
     const Outcome outcome = live(seed, 20'000);
     INFO("seed " << seed << ": " << outcome.wrong);
@@ -270,11 +293,13 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
     read += outcome.read;
     commits += outcome.commits;
     transactions += outcome.transactions;
+    shared += outcome.shared;
   }
   CHECK(acknowledged > 100 * seeds.size());
   CHECK(read > 50 * seeds.size());
   CHECK(commits > 10 * seeds.size());
   CHECK(transactions > 20 * seeds.size());
+  CHECK(shared > 20 * seeds.size());
 }
 
 TEST_CASE("a broker whose power was cut leads nothing, though it was the last in sync") {

@@ -29,6 +29,9 @@ class Transactors {
   size_t committed() const;
   // What is wrong, empty when nothing is. For a cluster that has healed, and that is idle.
   std::string check();
+  const protocol::Uuid& topic_id() const { return topic_id_; }
+  // What check() has found to be committed, by its value.
+  const std::set<std::string>& committed_values() const { return committed_values_; }
   // How far the producers are, and what their coordinators know, for whoever looks for a fault.
   std::string describe();
   // Asks for the committed offsets of the groups. Calls back with what is wrong.
@@ -95,6 +98,7 @@ class Transactors {
   bool stopping_ = false;
   std::vector<Producer> producers_;
   std::vector<Reader> readers_;
+  std::set<std::string> committed_values_;
   std::string wrong_;
 };
 

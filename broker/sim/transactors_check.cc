@@ -175,6 +175,7 @@ std::string Transactors::check() {
     }
     for (const auto& [offset, value] : *first) {
       ++times[value];
+      committed_values_.insert(value);
     }
   }
   for (const Producer& producer : producers_) {

@@ -4,10 +4,12 @@
 
 namespace klamm::broker {
 
+// A broker that has not heard of any feature does not know: it has just begun, and refuses for
+// reasons that pass.
 inline bool has_feature(Broker& broker, const char* name) {
   const auto& features = broker.image()->features;
   const auto level = features.find(name);
-  return level != features.end() && level->second > 0;
+  return features.empty() || (level != features.end() && level->second > 0);
 }
 
 inline bool serves_consumer_groups(Broker& broker) {
