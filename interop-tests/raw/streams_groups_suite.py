@@ -77,6 +77,10 @@ def topologies_that_no_topics_could_serve():
                                            subtopology("1", sinks=["b"], repartition=[topic_info("a")]))))
     beat("never written", join("x", "m", topology(subtopology("0", ["d"], repartition=[topic_info("b")]))))
     beat("no sources", join("x", "m", topology(subtopology("0"))))
+    for wrong in ("__consumer_offsets", "__share_group_state", "no name", "..", ""):
+        beat(f"source {wrong!r}", join("x", "m", topology(subtopology("0", [wrong]))))
+        beat(f"changelog {wrong!r}", join("x", "m", topology(subtopology("0", ["d"], changelogs=[topic_info(wrong)]))))
+        beat(f"sink {wrong!r}", join("x", "m", topology(subtopology("0", ["d"], sinks=[wrong]))))
 
 
 @test
