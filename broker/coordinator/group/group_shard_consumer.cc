@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "broker/coordinator/group/consumer/consumer_records.h"
+#include "broker/coordinator/group/group_requests.h"
 #include "broker/coordinator/group/group_shard.h"
 
 namespace klamm::broker {
@@ -12,10 +13,6 @@ namespace {
 
 using Request = ConsumerGroupHeartbeatRequest;
 using Response = ConsumerGroupHeartbeatResponse;
-
-bool is_blank(const std::optional<std::string>& text) {
-  return text && text->find_first_not_of(" \t\r\n") == std::string::npos;
-}
 
 // What has to be there in a request, whatever the group.
 Result<> check(const Request& request, int16_t version, const ConsumerSettings& settings) {
@@ -56,10 +53,6 @@ Result<> check(const Request& request, int16_t version, const ConsumerSettings& 
                 "ServerAssignor " + *request.server_assignor + " is not supported.");
   }
   return {};
-}
-
-Response refused(const Error& error) {
-  return {.error_code = error.code, .error_message = error.why};
 }
 
 ReportedPartitions reported_by(const Request& request) {
@@ -116,15 +109,10 @@ Response::Assignment assignment_of(const OwnedPartitions& owned) {
 ConsumerSettings GroupShard::consumer_settings(const std::string& group_id,
                                                const replication::MetadataImage& image) const {
   ConsumerSettings settings = config_.consumer;
-  const auto& own = image.config(replication::ConfigResource::kGroup, group_id);
-  const auto take = [&](const char* key, auto& into) {
-    if (const auto found = own.find(key); found != own.end()) {
-      into = std::stoi(found->second);
-    }
-  };
-  take("consumer.session.timeout.ms", settings.session_timeout_ms);
-  take("consumer.heartbeat.interval.ms", settings.heartbeat_interval_ms);
-  take("consumer.assignment.interval.ms", settings.assignment_interval_ms);
+  const OwnConfig own(image, group_id);
+  own.take("consumer.session.timeout.ms", settings.session_timeout_ms);
+  own.take("consumer.heartbeat.interval.ms", settings.heartbeat_interval_ms);
+  own.take("consumer.assignment.interval.ms", settings.assignment_interval_ms);
   return settings;
 }
 
@@ -192,7 +180,7 @@ void GroupShard::consumer_heartbeat(const Request& request, const ClientInfo& cl
                                     int64_t now_ms, Respond<Response> respond) {
   const ConsumerView view(*this, request.group_id, now_ms);
   if (const auto valid = check(request, client.version, view.settings); !valid) {
-    return respond(refused(valid.error()));
+    return respond(refusal<Response>(valid.error()));
   }
   if (request.member_epoch < 0) {
     return consumer_leave(request, now_ms, std::move(respond));
@@ -200,11 +188,11 @@ void GroupShard::consumer_heartbeat(const Request& request, const ClientInfo& cl
   auto draft =
       open_consumer_group(request.group_id, request.member_epoch == kJoinEpoch, view.context);
   if (!draft) {
-    return respond(refused(draft.error()));
+    return respond(refusal<Response>(draft.error()));
   }
   const auto response = decide(*draft, view.context, request, client);
   if (!response) {
-    return respond(refused(response.error()));
+    return respond(refusal<Response>(response.error()));
   }
   write(std::move(draft->records),
         [respond = copyable(std::move(respond)), response = *response](ErrorCode code) {

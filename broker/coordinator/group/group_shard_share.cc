@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "broker/coordinator/group/consumer/consumer_change.h"
+#include "broker/coordinator/group/group_requests.h"
 #include "broker/coordinator/group/group_shard.h"
 
 namespace klamm::broker {
@@ -13,10 +14,6 @@ namespace {
 using Request = ShareGroupHeartbeatRequest;
 using Response = ShareGroupHeartbeatResponse;
 
-bool is_blank(const std::string& text) {
-  return text.find_first_not_of(" \t\r\n") == std::string::npos;
-}
-
 Result<> check(const Request& request) {
   const auto invalid = [](const char* why) { return fail(ErrorCode::kInvalidRequest, why); };
   if (is_blank(request.member_id)) {
@@ -25,7 +22,7 @@ Result<> check(const Request& request) {
   if (is_blank(request.group_id)) {
     return invalid("GroupId can't be empty.");
   }
-  if (request.rack_id && is_blank(*request.rack_id)) {
+  if (is_blank(request.rack_id)) {
     return invalid("RackId can't be empty.");
   }
   if (request.member_epoch == kJoinEpoch && !request.subscribed_topic_names) {
@@ -35,10 +32,6 @@ Result<> check(const Request& request) {
     return invalid("MemberEpoch is invalid.");
   }
   return {};
-}
-
-Response refused(const Error& error) {
-  return {.error_code = error.code, .error_message = error.why};
 }
 
 void add(const std::map<Uuid, NamedPartitions>& more, std::map<Uuid, NamedPartitions>& to) {
@@ -80,15 +73,10 @@ ShareStarts undecided(const std::map<Uuid, NamedPartitions>& partitions) {
 ShareGroupSettings GroupShard::share_settings(const std::string& group_id,
                                               const replication::MetadataImage& image) const {
   ShareGroupSettings settings = config_.share;
-  const auto& own = image.config(replication::ConfigResource::kGroup, group_id);
-  const auto read = [&](const char* key, auto& into) {
-    if (const auto found = own.find(key); found != own.end()) {
-      into = std::stoi(found->second);
-    }
-  };
-  read("share.session.timeout.ms", settings.session_timeout_ms);
-  read("share.heartbeat.interval.ms", settings.heartbeat_interval_ms);
-  read("share.assignment.interval.ms", settings.assignment_interval_ms);
+  const OwnConfig own(image, group_id);
+  own.take("share.session.timeout.ms", settings.session_timeout_ms);
+  own.take("share.heartbeat.interval.ms", settings.heartbeat_interval_ms);
+  own.take("share.assignment.interval.ms", settings.assignment_interval_ms);
   return settings;
 }
 
@@ -104,7 +92,7 @@ GroupShard::ShareView::ShareView(GroupShard& shard, const std::string& group_id,
 void GroupShard::share_heartbeat(const Request& request, const ClientInfo& client, int64_t now_ms,
                                  Respond<Response> respond) {
   if (const auto valid = check(request); !valid) {
-    return respond(refused(valid.error()));
+    return respond(refusal<Response>(valid.error()));
   }
   if (request.member_epoch == kLeaveEpoch) {
     return share_leave(request, now_ms, std::move(respond));
@@ -112,7 +100,7 @@ void GroupShard::share_heartbeat(const Request& request, const ClientInfo& clien
   const Group* const known = find(request.group_id);
   const auto* const group = dynamic_cast<const ShareGroup*>(known);
   if (group == nullptr && (known != nullptr || request.member_epoch != kJoinEpoch)) {
-    return respond(refused(
+    return respond(refusal<Response>(
         {ErrorCode::kGroupIdNotFound, "There is no share group " + request.group_id + "."}));
   }
   take_share_member(request, client, true, now_ms, std::move(respond));
@@ -127,7 +115,7 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
   const auto taken =
       take_share_heartbeat(draft, view.context, request, client.client_id, client.client_host);
   if (!taken) {
-    return respond(refused(taken.error()));
+    return respond(refusal<Response>(taken.error()));
   }
   const auto& [before, after] = *taken;
   const auto fresh = may_initialize && !initializing_.contains(request.group_id)
@@ -213,9 +201,9 @@ void GroupShard::initialize_shared(const std::string& group_id, int32_t state_ep
 void GroupShard::share_leave(const Request& request, int64_t now_ms, Respond<Response> respond) {
   const auto* const group = find<ShareGroup>(request.group_id);
   if (group == nullptr || group->state().member(request.member_id) == nullptr) {
-    return respond(
-        refused({group == nullptr ? ErrorCode::kGroupIdNotFound : ErrorCode::kUnknownMemberId,
-                 "There is no such group, or no such member."}));
+    return respond(refusal<Response>(
+        {group == nullptr ? ErrorCode::kGroupIdNotFound : ErrorCode::kUnknownMemberId,
+         "There is no such group, or no such member."}));
   }
   const Response response{.member_id = request.member_id, .member_epoch = kLeaveEpoch};
   fence_share_members(request.group_id, {request.member_id}, now_ms,

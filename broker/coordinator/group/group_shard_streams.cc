@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "broker/config/keys.h"
+#include "broker/coordinator/group/group_requests.h"
 #include "broker/coordinator/group/group_shard.h"
 
 namespace klamm::broker {
@@ -12,10 +13,6 @@ namespace {
 
 using Request = StreamsGroupHeartbeatRequest;
 using Response = StreamsGroupHeartbeatResponse;
-
-bool is_blank(const std::optional<std::string>& text) {
-  return text && text->find_first_not_of(" \t\r\n") == std::string::npos;
-}
 
 Result<> check_topology(const Request::Topology& topology) {
   const auto invalid = [](std::string why) {
@@ -96,10 +93,6 @@ Result<> check(const Request& request) {
   return {};
 }
 
-Response refused(const Error& error) {
-  return {.error_code = error.code, .error_message = error.why};
-}
-
 StreamsMember updated(StreamsMember member, const Request& request, const ClientInfo& client) {
   if (request.instance_id) {
     member.instance_id = request.instance_id;
@@ -160,23 +153,18 @@ std::string missing_tags(const StreamsMember& member, const std::vector<std::str
 StreamsSettings GroupShard::streams_settings(const std::string& group_id,
                                              const replication::MetadataImage& image) const {
   StreamsSettings settings = config_.streams;
-  const auto& own = image.config(replication::ConfigResource::kGroup, group_id);
-  const auto take = [&](const char* key, auto& into) {
-    if (const auto found = own.find(key); found != own.end()) {
-      into = std::stoi(found->second);
-    }
-  };
-  take("streams.session.timeout.ms", settings.session_timeout_ms);
-  take("streams.heartbeat.interval.ms", settings.heartbeat_interval_ms);
-  take("streams.assignment.interval.ms", settings.assignment_interval_ms);
-  take("streams.initial.rebalance.delay.ms", settings.initial_rebalance_delay_ms);
-  take("streams.num.standby.replicas", settings.standby_replicas);
-  take("streams.task.offset.interval.ms", settings.task_offset_interval_ms);
-  if (const auto found = own.find("streams.acceptable.recovery.lag"); found != own.end()) {
-    settings.acceptable_recovery_lag = std::stoll(found->second);
+  const OwnConfig own(image, group_id);
+  own.take("streams.session.timeout.ms", settings.session_timeout_ms);
+  own.take("streams.heartbeat.interval.ms", settings.heartbeat_interval_ms);
+  own.take("streams.assignment.interval.ms", settings.assignment_interval_ms);
+  own.take("streams.initial.rebalance.delay.ms", settings.initial_rebalance_delay_ms);
+  own.take("streams.num.standby.replicas", settings.standby_replicas);
+  own.take("streams.task.offset.interval.ms", settings.task_offset_interval_ms);
+  if (const auto* const lag = own.find("streams.acceptable.recovery.lag")) {
+    settings.acceptable_recovery_lag = std::stoll(*lag);
   }
-  if (const auto found = own.find("streams.rack.aware.assignment.tags"); found != own.end()) {
-    settings.rack_tags = split_list(found->second);
+  if (const auto* const tags = own.find("streams.rack.aware.assignment.tags")) {
+    settings.rack_tags = split_list(*tags);
   }
   return settings;
 }
@@ -220,20 +208,20 @@ Result<StreamsDraft> GroupShard::open_streams_group(const std::string& group_id,
 void GroupShard::streams_heartbeat(const Request& request, const ClientInfo& client, int64_t now_ms,
                                    Respond<Response> respond) {
   if (const auto valid = check(request); !valid) {
-    return respond(refused(valid.error()));
+    return respond(refusal<Response>(valid.error()));
   }
   if (request.member_epoch < 0) {
     return streams_leave(request, now_ms, std::move(respond));
   }
   auto draft = open_streams_group(request.group_id, request.member_epoch == kJoinEpoch);
   if (!draft) {
-    return respond(refused(draft.error()));
+    return respond(refusal<Response>(draft.error()));
   }
   const StreamsView view(*this, request.group_id, now_ms);
   StreamsChange change(*draft, view.context);
   const auto moved = take_streams_member(change, request, client);
   if (!moved) {
-    return respond(refused(moved.error()));
+    return respond(refusal<Response>(moved.error()));
   }
   if (auto* const group = find<StreamsGroup>(request.group_id)) {
     if (request.shutdown_application) {
@@ -359,8 +347,8 @@ void GroupShard::assign_streams_group(StreamsGroup& group, int64_t now_ms) {
 void GroupShard::streams_leave(const Request& request, int64_t now_ms, Respond<Response> respond) {
   auto* const group = find<StreamsGroup>(request.group_id);
   if (group == nullptr) {
-    return respond(
-        refused({ErrorCode::kGroupIdNotFound, "Group " + request.group_id + " not found."}));
+    return respond(refusal<Response>(
+        {ErrorCode::kGroupIdNotFound, "Group " + request.group_id + " not found."}));
   }
   if (request.shutdown_application) {
     group->shut_down(request.member_id);
@@ -370,14 +358,14 @@ void GroupShard::streams_leave(const Request& request, int64_t now_ms, Respond<R
                                           ? state.static_member(*request.instance_id)
                                           : state.member(request.member_id);
   if (member == nullptr) {
-    return respond(refused(
+    return respond(refusal<Response>(
         {ErrorCode::kUnknownMemberId,
          "Member " + request.member_id + " is not a member of group " + request.group_id + "."}));
   }
   if (member->id != request.member_id) {
-    return respond(
-        refused({ErrorCode::kFencedInstanceId, "Instance id " + *request.instance_id +
-                                                   " is that of member " + member->id + " now."}));
+    return respond(refusal<Response>(
+        {ErrorCode::kFencedInstanceId,
+         "Instance id " + *request.instance_id + " is that of member " + member->id + " now."}));
   }
   const Response response{.member_id = request.member_id, .member_epoch = request.member_epoch};
   auto done = [respond = copyable(std::move(respond)), response](ErrorCode code) {

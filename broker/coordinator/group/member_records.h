@@ -1,6 +1,7 @@
 #pragma once
-// What the records of consumer and share groups have in common: keys by group and member, and
-// assignments as lists of topics.
+// What the records of consumer, share and streams groups have in common: keys by group and member,
+// and assignments as lists of topics.
+#include <optional>
 #include <string>
 
 #include "broker/coordinator/group/assignment/assignor.h"
@@ -20,6 +21,15 @@ protocol::Bytes member_key(Type type, const std::string& group, const std::strin
   key.group_id = group;
   key.member_id = member;
   return prefixed(static_cast<int16_t>(type), key, 0);
+}
+
+// nullopt for a key that is malformed.
+template <class Key>
+std::optional<std::string> member_of(const CoordinatorRecord& record) {
+  protocol::Reader in(record.key);
+  (void)in.fixed<int16_t>();
+  const auto key = read_message<Key>(in, 0);
+  return key ? std::optional(key->member_id) : std::nullopt;
 }
 
 template <class Topics>

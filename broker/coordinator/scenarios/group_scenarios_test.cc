@@ -128,19 +128,32 @@ class Script : public GroupFixture {
     }
   }
 
-  void consumer(const Event& event) {
-    const std::string member = event.word(1);
+  // Whose heartbeat it is, and at which epoch.
+  template <class Request>
+  static void address(const Event& event, Request& request) {
     const std::string& what = event.word(2);
-    ConsumerGroupHeartbeatRequest request;
     request.group_id = kGroup;
-    request.member_id = member;
-    if (event.has("instance")) {
-      request.instance_id = event.option("instance");
-    }
+    request.member_id = event.word(1);
     request.member_epoch = what == "join"           ? 0
                            : what == "leave"        ? -1
                            : what == "leave-static" ? -2
                                                     : event.number(3);
+  }
+  template <class Response>
+  void tell_partitions(const std::string& member, const Response& response) {
+    say(head(member, response.error_code) + " epoch " + std::to_string(response.member_epoch) +
+        (response.assignment ? " has " + text_of(named(response.assignment->topic_partitions))
+                             : ""));
+  }
+
+  void consumer(const Event& event) {
+    const std::string member = event.word(1);
+    const std::string& what = event.word(2);
+    ConsumerGroupHeartbeatRequest request;
+    address(event, request);
+    if (event.has("instance")) {
+      request.instance_id = event.option("instance");
+    }
     if (what == "join") {
       request.rebalance_timeout_ms = 30'000;
       request.topic_partitions.emplace();
@@ -156,46 +169,31 @@ class Script : public GroupFixture {
           std::vector<ConsumerGroupHeartbeatRequest::TopicPartitions>{});
     }
     shard->consumer_heartbeat(
-        request, {"client", "/host", 1}, now, [this, member](const auto& response) {
-          say(head(member, response.error_code) + " epoch " +
-              std::to_string(response.member_epoch) +
-              (response.assignment ? " has " + text_of(named(response.assignment->topic_partitions))
-                                   : ""));
-        });
+        request, {"client", "/host", 1}, now,
+        [this, member](const auto& response) { tell_partitions(member, response); });
   }
 
   void share(const Event& event) {
     const std::string member = event.word(1);
     const std::string& what = event.word(2);
     ShareGroupHeartbeatRequest request;
-    request.group_id = kGroup;
-    request.member_id = member;
-    request.member_epoch = what == "join" ? 0 : what == "leave" ? -1 : event.number(3);
+    address(event, request);
     if (what == "join") {
       request.subscribed_topic_names = split(event.word(3), ',');
     }
     shard->share_heartbeat(
-        request, {"client", "/host", 1}, now, [this, member](const auto& response) {
-          say(head(member, response.error_code) + " epoch " +
-              std::to_string(response.member_epoch) +
-              (response.assignment ? " has " + text_of(named(response.assignment->topic_partitions))
-                                   : ""));
-        });
+        request, {"client", "/host", 1}, now,
+        [this, member](const auto& response) { tell_partitions(member, response); });
   }
 
   void streams(const Event& event) {
     const std::string member = event.word(1);
     const std::string& what = event.word(2);
     StreamsGroupHeartbeatRequest request;
-    request.group_id = kGroup;
-    request.member_id = member;
+    address(event, request);
     if (event.has("instance")) {
       request.instance_id = event.option("instance");
     }
-    request.member_epoch = what == "join"           ? 0
-                           : what == "leave"        ? -1
-                           : what == "leave-static" ? -2
-                                                    : event.number(3);
     if (what == "join") {
       request.rebalance_timeout_ms = 30'000;
       request.process_id = event.option("process", "p");

@@ -16,20 +16,11 @@ using namespace protocol;
 
 namespace {
 
-using Topology = StreamsGroupHeartbeatRequest::Topology;
-
 std::set<std::string> topics_of(const Topology& topology) {
-  std::set<std::string> topics;
+  std::set<std::string> topics = required_topics(topology);
   for (const auto& subtopology : topology.subtopologies) {
-    topics.insert(subtopology.source_topics.begin(), subtopology.source_topics.end());
     topics.insert(subtopology.repartition_sink_topics.begin(),
                   subtopology.repartition_sink_topics.end());
-    for (const auto* list :
-         {&subtopology.repartition_source_topics, &subtopology.state_changelog_topics}) {
-      for (const auto& topic : *list) {
-        topics.insert(topic.name);
-      }
-    }
   }
   return topics;
 }
@@ -72,7 +63,7 @@ void handle(RequestContext& context, StreamsGroupHeartbeatRequest&& request,
             Reply<StreamsGroupHeartbeatResponse> reply) {
   const bool is_served = serves_streams_groups(context.broker);
   if (is_served && request.topology) {
-    if (const auto named = check_names(*request.topology); !named) {
+    if (const auto named = check_names(topology_of(*request.topology)); !named) {
       return reply.send({.error_code = named.error().code, .error_message = named.error().why});
     }
   }

@@ -64,14 +64,6 @@ std::map<Uuid, NamedPartitions> named_of(const NamedList& topics) {
   return out;
 }
 
-template <class Key>
-std::optional<std::string> member_of(const CoordinatorRecord& record) {
-  Reader in(record.key);
-  (void)in.fixed<int16_t>();
-  const auto key = read_message<Key>(in, 0);
-  return key ? std::optional(key->member_id) : std::nullopt;
-}
-
 }  // namespace
 
 CoordinatorRecord share_member_record(const std::string& group, const ShareMember& member) {

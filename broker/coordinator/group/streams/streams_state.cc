@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "broker/coordinator/record_codec.h"
+#include "broker/coordinator/group/member_records.h"
 #include "protocol/generated/streams_group_current_member_assignment_key.h"
 #include "protocol/generated/streams_group_current_member_assignment_value.h"
 #include "protocol/generated/streams_group_member_metadata_key.h"
@@ -19,14 +19,6 @@ using namespace protocol;
 namespace {
 
 using CurrentValue = StreamsGroupCurrentMemberAssignmentValue;
-
-template <class Key>
-std::optional<std::string> member_of(const CoordinatorRecord& record) {
-  Reader in(record.key);
-  (void)in.fixed<int16_t>();
-  const auto key = read_message<Key>(in, 0);
-  return key ? std::optional(key->member_id) : std::nullopt;
-}
 
 // Records of Kafka before 4.2 have no epochs: their tasks count as assigned at the member's.
 TaskEpochs epochs_of(const std::vector<CurrentValue::TaskIds>& list, int32_t member_epoch) {
@@ -54,13 +46,11 @@ StreamsMemberState state_of(int8_t value) {
 }  // namespace
 
 bool StreamsMember::same_metadata(const StreamsMember& other) const {
-  StreamsMember mine = *this;
-  mine.epoch = other.epoch;
-  mine.previous_epoch = other.previous_epoch;
-  mine.state = other.state;
-  mine.assigned = other.assigned;
-  mine.pending_revocation = other.pending_revocation;
-  return mine == other;
+  return instance_id == other.instance_id && rack_id == other.rack_id &&
+         client_id == other.client_id && client_host == other.client_host &&
+         rebalance_timeout_ms == other.rebalance_timeout_ms &&
+         topology_epoch == other.topology_epoch && process_id == other.process_id &&
+         endpoint == other.endpoint && client_tags == other.client_tags;
 }
 
 StreamsMember& StreamsState::change(const std::string& member_id) {
