@@ -166,20 +166,7 @@ Described::Member described(const StreamsMember& member, const TaskSets& target)
   Described::Member out;
   out.member_id = member.id;
   out.member_epoch = member.epoch;
-  out.instance_id = member.instance_id;
-  out.rack_id = member.rack_id;
-  out.client_id = member.client_id;
-  out.client_host = member.client_host;
-  out.topology_epoch = member.topology_epoch;
-  out.process_id = member.process_id;
-  if (member.endpoint) {
-    out.user_endpoint.emplace();
-    out.user_endpoint->host = member.endpoint->host;
-    out.user_endpoint->port = member.endpoint->port;
-  }
-  for (const auto& [key, value] : member.client_tags) {
-    out.client_tags.push_back({.key = key, .value = value});
-  }
+  put_origin(member, out);
   describe_tasks(member.assigned, out.assignment);
   describe_tasks(target, out.target_assignment);
   return out;

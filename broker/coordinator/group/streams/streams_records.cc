@@ -67,21 +67,8 @@ CoordinatorRecord streams_group_record(const std::string& group, const StreamsGr
 
 CoordinatorRecord streams_member_record(const std::string& group, const StreamsMember& member) {
   StreamsGroupMemberMetadataValue value;
-  value.instance_id = member.instance_id;
-  value.rack_id = member.rack_id;
-  value.client_id = member.client_id;
-  value.client_host = member.client_host;
+  put_origin(member, value);
   value.rebalance_timeout_ms = member.rebalance_timeout_ms;
-  value.topology_epoch = member.topology_epoch;
-  value.process_id = member.process_id;
-  if (member.endpoint) {
-    value.user_endpoint.emplace();
-    value.user_endpoint->host = member.endpoint->host;
-    value.user_endpoint->port = member.endpoint->port;
-  }
-  for (const auto& [key, tag] : member.client_tags) {
-    value.client_tags.push_back({.key = key, .value = tag});
-  }
   return record(StreamsRecord::kMember, group, member.id, value);
 }
 

@@ -54,6 +54,25 @@ struct StreamsMember {
   }
 };
 
+// What a member says of itself, as its record and its description have it.
+template <class Out>
+void put_origin(const StreamsMember& member, Out& out) {
+  out.instance_id = member.instance_id;
+  out.rack_id = member.rack_id;
+  out.client_id = member.client_id;
+  out.client_host = member.client_host;
+  out.topology_epoch = member.topology_epoch;
+  out.process_id = member.process_id;
+  if (member.endpoint) {
+    out.user_endpoint.emplace();
+    out.user_endpoint->host = member.endpoint->host;
+    out.user_endpoint->port = member.endpoint->port;
+  }
+  for (const auto& [key, value] : member.client_tags) {
+    out.client_tags.push_back({.key = key, .value = value});
+  }
+}
+
 using Topology = protocol::StreamsGroupTopologyValue;
 using TopologyPtr = std::shared_ptr<const Topology>;
 
