@@ -80,7 +80,7 @@ class PartCollector {
       size_t nothing = 0;
       return add_memory(chunk_.bytes.data() + at, take, nothing) && take == left;
     }
-    if (left >= kSendFileMin && (file_ = cached(piece, position, left))) {
+    if (left >= kSendFileMin && (file_ = cached(piece, position, std::min(left, room_max_)))) {
       return false;
     }
     const size_t room = room_max_ - std::min(room_max_, total_);
@@ -105,8 +105,7 @@ class PartCollector {
   }
 
   static std::optional<FileRange> cached(const protocol::Piece& piece, uint64_t position,
-                                         size_t left) {
-    const size_t size = std::min(left, Shard::kWriteScratchSize);
+                                         size_t size) {
     const auto file = piece.source->cached_file(position, size);
     return file ? std::optional(FileRange{piece.source, *file, position, size}) : std::nullopt;
   }
@@ -360,8 +359,16 @@ void Connection::fetch_cold(const protocol::Piece& piece) {
   chunk->source = piece.source;
   chunk->position = piece.position;
   const size_t size = std::min(piece.size, kColdChunkSize);
+  // What has been brought to the cache and is gone again when it could be sent is kept here.
+  const bool again = chunk_.source == chunk->source && chunk_.position == chunk->position;
   shard_.background().run(
-      [chunk, size]() -> Result<> {
+      [chunk, size, again]() -> Result<> {
+        if (!again) {
+          TRY(const bool is_there, chunk->source->bring_to_cache(chunk->position, size));
+          if (is_there) {
+            return {};
+          }
+        }
         chunk->bytes = protocol::Bytes::allocate(size);
         TRY(const size_t got,
             chunk->source->read_at(chunk->position, {chunk->bytes.mutable_data(), size}));
@@ -410,10 +417,7 @@ bool Connection::send_some(bool& blocked) {
   }
   const auto sent = static_cast<size_t>(put);
   blocked = sent < collector.total();
-  // What does not fit the socket is read again later; a client that reads slowly costs less so.
-  send_room_ =
-      blocked ? std::max(sent, kSendRoomMin) : std::min(send_room_ * 2, Shard::kWriteScratchSize);
-  note_sent(sent);
+  note_sent(sent, blocked);
   return blocked || !collector.file() || send_file(*collector.file(), blocked);
 }
 
@@ -431,11 +435,15 @@ bool Connection::send_file(const FileRange& range, bool& blocked) {
     return put < 0 && (errno == EAGAIN || errno == EINTR);
   }
   blocked = static_cast<size_t>(put) < range.size;
-  note_sent(static_cast<size_t>(put));
+  note_sent(static_cast<size_t>(put), blocked);
   return true;
 }
 
-void Connection::note_sent(size_t size) {
+void Connection::note_sent(size_t size, bool blocked) {
+  // What does not fit the socket is read, or looked for in the cache, again later; a client that
+  // reads slowly costs less so.
+  send_room_ =
+      blocked ? std::max(size, kSendRoomMin) : std::min(send_room_ * 2, Shard::kWriteScratchSize);
   while (size > 0) {
     Outgoing& first = out_.front();
     const size_t rest = first.frame.size() - first.sent;

@@ -32,8 +32,10 @@ void Server::admit(tcp::socket socket, const std::string& listener) {
   const auto number = [this](const char* key) {
     return static_cast<int32_t>(broker_.config().number(key));
   };
-  const ConnectionLimits limits{number("socket.request.max.bytes"),
-                                number("socket.send.buffer.bytes")};
+  ConnectionLimits limits{.frame_max = number("socket.request.max.bytes")};
+  if (broker_.config().given().contains("socket.send.buffer.bytes")) {
+    limits.send_buffer = number("socket.send.buffer.bytes");
+  }
   const auto connection =
       std::make_shared<Connection>(std::move(socket), shard_, listener, limits,
                                    [this](Connection& from, const protocol::Bytes& frame,

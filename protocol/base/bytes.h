@@ -77,6 +77,11 @@ class ByteSource {
   virtual std::optional<int> cached_file(uint64_t /*position*/, size_t /*size*/) const {
     return std::nullopt;
   }
+  // Waits for the medium until the range is in the page cache; false where the source has none. It
+  // may be gone again when it is asked for.
+  virtual Result<bool> bring_to_cache(uint64_t /*position*/, size_t /*size*/) const {
+    return false;
+  }
 };
 
 // One part of a payload: memory when source is null, else `size` bytes of the source from

@@ -50,6 +50,10 @@ class GuardedFile : public File {
   std::optional<int> cached_file(uint64_t position, size_t size) const override {
     return file_->cached_file(position, size);
   }
+  Result<bool> bring_to_cache(uint64_t position, size_t size) const override {
+    TRY_VOID(state_->allow());
+    return state_->judge(file_->bring_to_cache(position, size));
+  }
   Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {
     TRY_VOID(state_->allow());
     return state_->judge(file_->write_at(position, parts));

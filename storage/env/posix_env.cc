@@ -4,12 +4,15 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -26,6 +29,21 @@ std::unexpected<Error> system_error(const std::string& what) {
       number == ENOENT ? ErrorCode::kUnknownServerError : ErrorCode::kKafkaStorageError;
   return fail(code, what + ": " + std::strerror(number), number);
 }
+
+// cachestat(2), which older headers of the system do not declare; one number on all architectures.
+constexpr long kCachestat = 451;
+struct CacheRange {
+  uint64_t position;
+  uint64_t size;
+};
+// Pages of the range, by state.
+struct CacheState {
+  uint64_t cached;
+  uint64_t dirty;
+  uint64_t writeback;
+  uint64_t evicted;
+  uint64_t recently_evicted;
+};
 
 class PosixFile : public File {
  public:
@@ -59,28 +77,48 @@ class PosixFile : public File {
       return static_cast<size_t>(got);
     }
     if (errno == EAGAIN) {
+      was_cold_ = true;
       return std::nullopt;
     }
     return File::read_cached(position, into);  // a file system that cannot tell
   }
 
   std::optional<int> cached_file(uint64_t position, size_t size) const override {
-    const uint64_t begin = position / kPage * kPage;
-    const size_t span = position + size - begin;
-    if (size == 0 || span > kMapMax || this->size().value_or(0) < position + size) {
+    if (size == 0 || !reaches(position + size)) {
       return std::nullopt;
     }
-    void* const at = ::mmap(nullptr, span, PROT_READ, MAP_SHARED, fd_, static_cast<off_t>(begin));
-    if (at == MAP_FAILED) {
+    if (!all_cached(position, size)) {
+      was_cold_ = true;
       return std::nullopt;
     }
-    unsigned char resident[kMapMax / kPage];
-    const size_t pages = (span + kPage - 1) / kPage;
-    const bool all_there =
-        ::mincore(at, span, resident) == 0 &&
-        std::all_of(resident, resident + pages, [](auto page) { return (page & 1) != 0; });
-    ::munmap(at, span);
-    return all_there ? std::optional(fd_) : std::nullopt;
+    if (!was_cold_) {
+      return fd_;
+    }
+    // A page that the kernel is reading ahead is in the cache and must still be waited for.
+    uint8_t last = 0;
+    const iovec vector{&last, 1};
+    const ssize_t got =
+        ::preadv2(fd_, &vector, 1, static_cast<off_t>(position + size - 1), RWF_NOWAIT);
+    return got == 1 || (got < 0 && errno == EOPNOTSUPP) ? std::optional(fd_) : std::nullopt;
+  }
+
+  Result<bool> bring_to_cache(uint64_t position, size_t size) const override {
+    static const int nowhere = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
+    const uint64_t end = position + size;
+    // The next stretch of one who reads on is read while this one is sent.
+    const bool goes_on = brought_until_.exchange(end) == position;
+    (void)::readahead(fd_, static_cast<off_t>(position), goes_on ? 2 * size : size);
+    // Sent nowhere, the pages are waited for and not copied.
+    for (auto at = static_cast<off_t>(position); static_cast<uint64_t>(at) < end;) {
+      const ssize_t got = ::sendfile(nowhere, fd_, &at, end - static_cast<uint64_t>(at));
+      if (got < 0 && errno == EIO) {
+        return error_of("read");
+      }
+      if (got == 0 || (got < 0 && errno != EINTR)) {
+        return false;
+      }
+    }
+    return true;
   }
 
   Result<> write_at(uint64_t position, std::span<const std::span<const uint8_t>> parts) override {
@@ -104,6 +142,7 @@ class PosixFile : public File {
     if (::ftruncate(fd_, static_cast<off_t>(size)) != 0) {
       return error_of("truncate");
     }
+    size_seen_ = 0;
     return {};
   }
   Result<> sync() override {
@@ -124,6 +163,38 @@ class PosixFile : public File {
   }
 
  private:
+  bool reaches(uint64_t end) const {
+    if (size_seen_ < end) {
+      size_seen_ = size().value_or(0);
+    }
+    return size_seen_ >= end;
+  }
+  bool all_cached(uint64_t position, size_t size) const {
+    const uint64_t begin = position / kPage * kPage;
+    const size_t span = position + size - begin;
+    const size_t pages = (span + kPage - 1) / kPage;
+    CacheRange range{begin, span};
+    CacheState state{};
+    // None at all is also what a stacked file system says, whose pages another file has.
+    if (::syscall(kCachestat, fd_, &range, &state, 0) == 0 && state.cached > 0) {
+      return state.cached == pages;
+    }
+    return span <= kMapMax && all_resident(begin, span, pages);
+  }
+  // Where the kernel has no cachestat (before Linux 6.5).
+  bool all_resident(uint64_t begin, size_t span, size_t pages) const {
+    void* const at = ::mmap(nullptr, span, PROT_READ, MAP_SHARED, fd_, static_cast<off_t>(begin));
+    if (at == MAP_FAILED) {
+      return false;
+    }
+    unsigned char resident[kMapMax / kPage];
+    const bool all_there =
+        ::mincore(at, span, resident) == 0 &&
+        std::all_of(resident, resident + pages, [](auto page) { return (page & 1) != 0; });
+    ::munmap(at, span);
+    return all_there;
+  }
+
   Result<> write_vectors(uint64_t position, iovec* vectors, size_t count, size_t total) {
     while (total > 0) {
       const ssize_t put =
@@ -161,6 +232,10 @@ class PosixFile : public File {
   }
 
   int fd_;
+  // Some of the file has had to come from the medium, so that the kernel may be reading ahead.
+  mutable std::atomic<bool> was_cold_ = false;
+  mutable std::atomic<uint64_t> brought_until_ = 0;
+  mutable std::atomic<uint64_t> size_seen_ = 0;  // since it was cut last
 };
 
 class PosixLock : public DiskLock {

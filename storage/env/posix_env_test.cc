@@ -67,6 +67,9 @@ TEST_CASE("what is not in the page cache, or beyond the end, is not sent from th
   REQUIRE(descriptor.has_value());
   REQUIRE(::posix_fadvise(*descriptor, 0, 0, POSIX_FADV_DONTNEED) == 0);
   CHECK_FALSE(file->cached_file(0, kSize).has_value());
+  CHECK(file->bring_to_cache(0, kSize).value());
+  CHECK(file->cached_file(0, kSize).has_value());
+  CHECK_FALSE(file->bring_to_cache(0, kSize + 1).value());
   REQUIRE(file->truncate(4096).has_value());
   CHECK_FALSE(file->cached_file(8192, 8192).has_value());
 }

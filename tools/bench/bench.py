@@ -139,6 +139,7 @@ def measure(kind, megabytes):
     client("produce", broker.port, "warm", 1, 1, warm_up, 16384, 1024)
     client("fetch", broker.port, "warm", 1)
     with SteadyMemory(broker.folder):
+        client("produce", broker.port, "warm", 1, 1, megabytes, 16384, 1024)  # the first GB finds pages to take
         measure_transfer(broker, megabytes, note)
     measure_waits(broker, note)
     broker.kill()

@@ -78,6 +78,7 @@ def restarts(broker, bench, gigabytes, note):
     seconds, size = bench.client("fetch", broker.port, "big", 1)
     note("catch-up read of cold data, MB/s", size / 1e6 / seconds)
     note("catch-up read of cold data, CPU s/GB", (bench.cpu(broker.pid) - before) / (size / 1e9))
+    forget_cache(folder_of(broker, "big"))
     bare, size = bench.client("transfer", max(folder_of(broker, "big").glob("*.log"), key=lambda p: p.stat().st_size))
     note("bare loop beside the catch-up read, CPU s/GB", bare / (size / 1e9))
 
@@ -135,6 +136,7 @@ def measure(kind, bench, brokers, quick, note):
     bench.create(broker.port, "warm", 1)
     bench.client("produce", broker.port, "warm", 1, 1, 100 if quick else 300, 16384, 1024)
     with bench.SteadyMemory(broker.folder):
+        bench.client("produce", broker.port, "warm", 1, 1, 200 if quick else 1000, 16384, 1024)  # the first GB finds pages to take
         sizes(broker, bench, 200 if quick else 1000, note)
     synced(broker, bench, note)
     compaction(broker, bench, 200 if quick else 500, note)
