@@ -65,7 +65,7 @@ void read_newer_protocols(const BrokerConfig& config, GroupShardConfig& shard) {
 
 // The consumers of an application come within moments of each other. A group that was complete
 // before the second one came would rebalance only when the first one's heartbeat is due, after 3 s.
-constexpr int32_t kGatherMs = 5;
+constexpr int32_t kGatherMs = 2;
 
 GroupShardConfig read_config(const BrokerConfig& config) {
   GroupShardConfig shard;
@@ -74,7 +74,8 @@ GroupShardConfig read_config(const BrokerConfig& config) {
   shard.classic.session_timeout_max_ms =
       static_cast<int32_t>(config.number("group.max.session.timeout.ms"));
   shard.classic.initial_rebalance_delay_ms =
-      std::max(kGatherMs, static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms")));
+      static_cast<int32_t>(config.number("group.initial.rebalance.delay.ms"));
+  shard.classic.gather_ms = kGatherMs;
   shard.classic.members_max = static_cast<size_t>(config.number("group.max.size"));
   read_newer_protocols(config, shard);
   shard.offsets_retention_ms = config.number("offsets.retention.minutes") * 60'000;

@@ -12,6 +12,7 @@
 //   bench_client latency  PORT TOPIC RECORDS_PER_S SECONDS
 //   bench_client requests PORT CONNECTIONS SECONDS
 //   bench_client idle     PORT CONNECTIONS            (until standard input ends)
+//   bench_client members  PORT GROUP COUNT            (of a classic group; until all have joined)
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
@@ -34,11 +35,17 @@
 #include "protocol/generated/api_versions_request.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
+#include "protocol/generated/heartbeat_request.h"
+#include "protocol/generated/heartbeat_response.h"
+#include "protocol/generated/join_group_request.h"
+#include "protocol/generated/join_group_response.h"
 #include "protocol/generated/list_offsets_request.h"
 #include "protocol/generated/list_offsets_response.h"
 #include "protocol/generated/produce_request.h"
 #include "protocol/generated/produce_response.h"
 #include "protocol/generated/request_header.h"
+#include "protocol/generated/sync_group_request.h"
+#include "protocol/generated/sync_group_response.h"
 #include "protocol/records/builder.h"
 
 namespace {
@@ -512,6 +519,122 @@ void idle(int port, int connections) {
   }
 }
 
+// A member of a classic group, as its answers move it: it joins, is told its part, and heartbeats.
+class Member {
+ public:
+  Member(int port, std::string group) : connection_(port), group_(std::move(group)) {}
+
+  int fd() const { return connection_.fd(); }
+  // The generation whose assignment it has, or 0.
+  int32_t settled() const { return state_ == State::kSettled ? generation_ : 0; }
+
+  void join() {
+    // ConsumerProtocolSubscription, version 0: topics, user data.
+    static const std::string kSubscription("\0\0\0\0\0\1\0\7members\xff\xff\xff\xff", 19);
+    JoinGroupRequest request;
+    request.group_id = group_;
+    request.session_timeout_ms = 10'000;
+    request.rebalance_timeout_ms = 30'000;
+    request.member_id = id_;
+    request.protocol_type = "consumer";
+    request.protocols.push_back({.name = "range", .metadata = Bytes::copy_of(kSubscription)});
+    connection_.send(frame(request, 5).span());
+    state_ = State::kJoining;
+  }
+  void take_answer() {
+    switch (state_) {
+      case State::kJoining: return take_join(answer<JoinGroupResponse>(connection_, 5));
+      case State::kSyncing: {
+        const auto response = answer<SyncGroupResponse>(connection_, 3);
+        if (response.error_code != klamm::ErrorCode::kNone) {
+          return join();
+        }
+        state_ = State::kSettled;
+        next_beat_ = Clock::now() + kHeartbeat;
+        return;
+      }
+      case State::kSettled:
+        asked_ = false;
+        if (answer<HeartbeatResponse>(connection_, 3).error_code != klamm::ErrorCode::kNone) {
+          join();
+        }
+    }
+  }
+  void beat_when_due() {
+    if (state_ != State::kSettled || asked_ || Clock::now() < next_beat_) {
+      return;
+    }
+    HeartbeatRequest request;
+    request.group_id = group_;
+    request.generation_id = generation_;
+    request.member_id = id_;
+    connection_.send(frame(request, 3).span());
+    asked_ = true;
+    next_beat_ += kHeartbeat;
+  }
+
+ private:
+  static constexpr std::chrono::milliseconds kHeartbeat{3'000};  // kafka-clients' default
+  enum class State { kJoining, kSyncing, kSettled };
+
+  void take_join(const JoinGroupResponse& response) {
+    if (!response.member_id.empty()) {
+      id_ = response.member_id;
+    }
+    if (response.error_code != klamm::ErrorCode::kNone) {
+      return join();
+    }
+    generation_ = response.generation_id;
+    SyncGroupRequest request;
+    request.group_id = group_;
+    request.generation_id = generation_;
+    request.member_id = id_;
+    for (const auto& member : response.members) {  // told to the leader alone
+      request.assignments.push_back(
+          {.member_id = member.member_id, .assignment = Bytes::copy_of(id_)});
+    }
+    connection_.send(frame(request, 3).span());
+    state_ = State::kSyncing;
+  }
+
+  Connection connection_;
+  std::string group_;
+  std::string id_;
+  int32_t generation_ = 0;
+  State state_ = State::kJoining;
+  bool asked_ = false;  // a heartbeat is on its way
+  Clock::time_point next_beat_;
+};
+
+// Seconds until members that come at once are all settled in one generation.
+void members(int port, const std::string& group, int count) {
+  std::vector<Member> all;
+  std::vector<pollfd> polls;
+  for (int i = 0; i < count; ++i) {
+    all.emplace_back(port, group);
+    polls.push_back({all.back().fd(), POLLIN, 0});
+  }
+  const auto start = Clock::now();
+  for (Member& member : all) {
+    member.join();
+  }
+  const auto is_settled = [&] {
+    return std::ranges::all_of(all, [&](const Member& member) {
+      return member.settled() != 0 && member.settled() == all.front().settled();
+    });
+  };
+  while (!is_settled()) {
+    ::poll(polls.data(), polls.size(), 10);
+    for (size_t i = 0; i < polls.size(); ++i) {
+      if ((polls[i].revents & POLLIN) != 0) {
+        all[i].take_answer();
+      }
+      all[i].beat_when_due();
+    }
+  }
+  std::printf("%.6f\n", seconds_since(start));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -544,6 +667,8 @@ int main(int argc, char** argv) {
     requests(number(1), number(2), number(3));
   } else if (mode == "idle") {
     idle(number(1), number(2));
+  } else if (mode == "members") {
+    members(number(1), args.at(2), number(3));
   } else {
     die("unknown mode " + mode);
   }

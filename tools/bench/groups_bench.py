@@ -14,7 +14,6 @@ from peers import compact, frame, text  # noqa: E402
 
 PARTITIONS = 200
 GROUPS = 10_000
-REBALANCE_IN_PROGRESS, MEMBER_ID_REQUIRED = 27, 79
 
 
 class Client:
@@ -41,7 +40,7 @@ class Client:
 
 
 class Member(threading.Thread):
-    """One member until it is told to stop; `partitions` and `epoch` are what it was given last."""
+    """A member of the consumer protocol until it is told to stop; `partitions` and `epoch` are what it was given last."""
 
     def __init__(self, port, group, index):
         super().__init__(daemon=True)
@@ -55,8 +54,6 @@ class Member(threading.Thread):
             if not self.stopping.is_set():
                 raise
 
-
-class NewMember(Member):
     def live(self):
         while not self.stopping.is_set():
             owned = [] if not self.partitions else [self.topic_id + compact_list([struct.pack(">i", p) for p in sorted(self.partitions)]) + b"\0"]
@@ -79,65 +76,9 @@ class NewMember(Member):
                 self.stopping.wait(interval_ms / 1000)
 
 
-class ClassicMember(Member):
-    HEARTBEAT_S = 0.5
-
-    def enter(self):
-        subscription = struct.pack(">hi", 0, 1) + text("members") + struct.pack(">i", -1)
-        protocol = text("range") + struct.pack(">i", len(subscription)) + subscription
-        member = self.member
-        while True:
-            body = text(self.group) + struct.pack(">ii", 10000, 30000) + text(member) + struct.pack(">h", -1) + text("consumer")
-            answer = self.client.ask(frame(11, 5, body + struct.pack(">i", 1) + protocol))
-            code, generation = struct.unpack_from(">hi", answer, 8)
-            at = 14
-            names = []
-            for _ in range(3):
-                size = struct.unpack_from(">h", answer, at)[0]
-                names.append(answer[at + 2:at + 2 + max(size, 0)].decode())
-                at += 2 + max(size, 0)
-            member = names[2] or member
-            if code == 0:
-                self.member, self.epoch = member, generation
-                return names[1] == member, answer, at
-            if code != MEMBER_ID_REQUIRED:
-                time.sleep(0.02)
-
-    def assignments(self, answer, at):
-        members = []
-        for _ in range(struct.unpack_from(">i", answer, at)[0]):
-            at += 4 if not members else 0
-            size = struct.unpack_from(">h", answer, at)[0]
-            members.append(answer[at + 2:at + 2 + size].decode())
-            at += 2 + size + 2
-            at += 4 + struct.unpack_from(">i", answer, at)[0]
-        out = struct.pack(">i", len(members))
-        for i, member in enumerate(members):
-            parts = range(i, PARTITIONS, len(members))
-            given = struct.pack(">hi", 0, 1) + text("members") + struct.pack(f">i{len(parts)}ii", len(parts), *parts, -1)
-            out += text(member) + struct.pack(">i", len(given)) + given
-        return out
-
-    def live(self):
-        self.member = ""
-        while not self.stopping.is_set():
-            leads, answer, at = self.enter()
-            body = text(self.group) + struct.pack(">i", self.epoch) + text(self.member) + struct.pack(">h", -1)
-            answer = self.client.ask(frame(14, 3, body + (self.assignments(answer, at) if leads else struct.pack(">i", 0))))
-            code, size = struct.unpack_from(">hi", answer, 8)
-            if code != 0:
-                continue
-            count = struct.unpack_from(">i", answer, 14 + 6 + 2 + len("members"))[0] if size > 10 else 0
-            self.partitions = set(range(count))
-            while not self.stopping.wait(self.HEARTBEAT_S):
-                beat = text(self.group) + struct.pack(">i", self.epoch) + text(self.member) + struct.pack(">h", -1)
-                if struct.unpack_from(">h", self.client.ask(frame(12, 3, beat)), 8)[0] != 0:
-                    break
-
-
-def settle(kind, port, count, group):
+def settle(port, count, group):
     """Seconds until `count` members that come at once have all partitions, all in one epoch."""
-    members = [kind(port, group, i) for i in range(count)]
+    members = [Member(port, group, i) for i in range(count)]
     began = time.monotonic()
     for member in members:
         member.start()
@@ -153,6 +94,16 @@ def settle(kind, port, count, group):
         member.join()
         member.client.socket.close()
     return took
+
+
+def classic(port, bench, note):
+    """Milliseconds, the median of 21 groups each, of one thread that moves all members: with threads in this language the client
+    would be measured."""
+    for i in range(5):
+        bench.client("members", port, f"warm-classic{i}", 100)
+    for count in (10, 100):
+        took = sorted(bench.client("members", port, f"classic{count}-{i}", count)[0] for i in range(21))
+        note(f"{count} members to a stable assignment, ms (classic protocol)", took[len(took) // 2] * 1000)
 
 
 def commit(group, topic, partitions):
@@ -240,10 +191,10 @@ def measure(kind, bench, brokers, quick, note):
         bench.create(broker.port, "members", PARTITIONS)
         bench.create(broker.port, "wide", 1000)
         ready(broker.port)
-        for what, member in (("consumer", NewMember), ("classic", ClassicMember)):
-            settle(member, broker.port, 3, f"warm-{what}")
-            for count in (10, 100):
-                note(f"{count} members to a stable assignment, s ({what} protocol)", settle(member, broker.port, count, f"{what}{count}"))
+        settle(broker.port, 3, "warm-consumer")
+        for count in (10, 100):
+            note(f"{count} members to a stable assignment, s (consumer protocol)", settle(broker.port, count, f"consumer{count}"))
+        classic(broker.port, bench, note)
         commits(broker.port, 2)
         note("offset commits/s (16 connections)", commits(broker.port, 3 if quick else 8))
         note("share consumer, records/s of 1 KiB", share(broker, bench, quick))

@@ -179,6 +179,36 @@ TEST_CASE("a new group waits a moment for more members (KIP-134)") {
   CHECK(b->response->generation_id == 1);
 }
 
+TEST_CASE(
+    "members that come one upon the other are one generation, without an initial delay, too") {
+  ClassicFixture f;
+  f.config.classic.gather_ms = 2;
+  const auto a = f.join("");
+  f.advance(1);
+  const auto b = f.join("");
+  f.advance(1);
+  CHECK_FALSE(a->response.has_value());
+  f.advance(1);
+  REQUIRE(a->response.has_value());
+  CHECK(a->response->members.size() == 2);
+  CHECK(b->response->generation_id == 1);
+}
+
+TEST_CASE("a member that was told its id is waited for") {
+  ClassicFixture f;
+  f.config.classic.gather_ms = 2;
+  const auto a = f.join("");
+  f.advance(1);
+  const auto told = f.join("", {}, 10'000, "m", true);
+  REQUIRE(told->response->error_code == ErrorCode::kMemberIdRequired);
+  f.advance(1);
+  CHECK_FALSE(a->response.has_value());
+  const auto b = f.join(told->response->member_id, {}, 10'000, "m", true);
+  f.advance(2);
+  REQUIRE(a->response.has_value());
+  CHECK(a->response->members.size() == 2);
+}
+
 TEST_CASE("leaving makes the rest rebalance, the last one leaves an empty group") {
   ClassicFixture f;
   const auto a = f.stable_member();

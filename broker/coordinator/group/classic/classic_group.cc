@@ -92,6 +92,11 @@ void ClassicGroup::maybe_complete_join(int64_t now_ms) {
           std::min(*initial_delay_end_, now_ms + config_.initial_rebalance_delay_ms);
       return;
     }
+    if (const int64_t gathered = newest_came_ms_ + config_.gather_ms;
+        gathered > now_ms && *initial_delay_end_ > now_ms) {
+      rebalance_deadline_ = std::min(*initial_delay_end_, gathered);
+      return;
+    }
     return complete_join(now_ms);
   }
   const bool all_joined =

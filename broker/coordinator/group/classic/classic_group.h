@@ -41,6 +41,8 @@ struct ClassicConfig {
   int32_t session_timeout_min_ms = 6'000;
   int32_t session_timeout_max_ms = 1'800'000;
   int32_t initial_rebalance_delay_ms = 3'000;
+  // Behind that delay a new group waits until no new member has come for so long.
+  int32_t gather_ms = 0;
   int32_t new_member_join_timeout_ms = 300'000;
   size_t members_max = INT32_MAX;
 };
@@ -176,6 +178,7 @@ class ClassicGroup : public Group {
   std::optional<int64_t>
       initial_delay_end_;  // PreparingRebalance that began in Empty: when its patience ends
   bool joined_since_delay_ = false;
+  int64_t newest_came_ms_ = 0;            // the member that was new last, or was given its id last
   std::optional<int64_t> sync_deadline_;  // CompletingRebalance
   bool assigning_ = false;                // the leader's assignment is being written
   // What waits for a commit must not outlive the group.

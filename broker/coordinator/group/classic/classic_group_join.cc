@@ -38,9 +38,15 @@ bool ClassicGroup::supports(const JoinGroupRequest& request) const {
   if (protocol_type_ && *protocol_type_ != request.protocol_type) {
     return false;
   }
-  const auto common = common_protocols(protocols_of_members());
-  return std::any_of(request.protocols.begin(), request.protocols.end(),
-                     [&](const auto& protocol) { return common.contains(protocol.name); });
+  const auto spoken_by = [](const std::string& name) {
+    return [&name](const auto& entry) {
+      return std::ranges::any_of(entry.second.protocols,
+                                 [&name](const auto& spoken) { return spoken.first == name; });
+    };
+  };
+  return std::ranges::any_of(request.protocols, [&](const auto& protocol) {
+    return std::ranges::all_of(members_, spoken_by(protocol.name));
+  });
 }
 
 void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& context, int64_t now_ms,
@@ -73,6 +79,7 @@ void ClassicGroup::join(const JoinGroupRequest& request, const JoinContext& cont
     // The client comes again with the id, so that one whose answer was lost leaves no ghost behind
     // (KIP-394).
     pending_[new_id] = now_ms + request.session_timeout_ms;
+    newest_came_ms_ = now_ms;
     return respond(refused(ErrorCode::kMemberIdRequired, new_id));
   }
   if (!request.group_instance_id && pending_.erase(id) > 0) {
@@ -98,6 +105,7 @@ void ClassicGroup::add_and_rebalance(const JoinGroupRequest& request, const Join
   member.session_timeout_ms = request.session_timeout_ms;
   member.protocols = protocols_of(request);
   member.is_new = true;
+  newest_came_ms_ = now_ms;
   // A new member that waits for its first rebalance sends no heartbeats; it gets more time.
   member.session_deadline = now_ms + config_.new_member_join_timeout_ms;
   member.join = std::move(respond);
