@@ -12,7 +12,8 @@ from tap import eventually, name
 
 HERE = pathlib.Path(__file__).resolve().parent
 COUNT = 3000
-COPIERS = {"java": ["java", "-Xmx192m", "-cp", f"{HERE}/java/target/classes:{LIBS}/*", "klamm.interop.Copier"],
+JAVA = ["java", "-Xmx192m", "-cp", f"{HERE}/java/target/classes:{LIBS}/*", "klamm.interop.Copier"]
+COPIERS = {"java": [*JAVA, "classic"], "java-consumer": [*JAVA, "consumer"],
            "rdkafka": [sys.executable, str(HERE / "python/copier.py")]}
 
 
@@ -98,10 +99,11 @@ def progress(cluster, copy, more=100):
 def kill_each_in_turn(cluster, copies, victims):
     """Kills a node and a copying client, again and again; both come back."""
     for victim in victims:
-        progress(cluster, copies[victim % 2])
+        struck, other = copies[victim % len(copies)], copies[(victim + 1) % len(copies)]
+        progress(cluster, struck)
         cluster.node(victim).kill()
-        copies[victim % 2].kill()
-        copies[victim % 2].start()
-        progress(cluster, copies[(victim + 1) % 2])
+        struck.kill()
+        struck.start()
+        progress(cluster, other)
         cluster.node(victim).start()
         eventually(lambda: all(len(p.isrs) == 3 for p in partitions_of(cluster, copies[0].topic).values()), 90, "the ISR of three")

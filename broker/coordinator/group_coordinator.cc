@@ -90,7 +90,8 @@ GroupCoordinator::GroupCoordinator(const BrokerConfig& config, Replicas& replica
     : config_(std::make_unique<GroupShardConfig>(read_config(config))),
       metadata_size_max_(config.number("offset.metadata.max.bytes")),
       protocols_(split_list(config.get("group.coordinator.rebalance.protocols"))),
-      runtime_(kOffsetsTopic, 0, replicas, timers, clock,
+      clock_(clock),
+      runtime_(kOffsetsTopic, 0, replicas, timers, clock, clock_,
                [this, surroundings = std::move(surroundings)](RecordSink& sink) {
                  return std::make_unique<GroupShard>(sink, *config_, surroundings);
                }) {}

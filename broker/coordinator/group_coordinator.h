@@ -40,12 +40,16 @@ class GroupCoordinator {
   void for_each(const std::function<void(GroupShard&)>& visit);
   // Whether group.coordinator.rebalance.protocols has the protocol.
   bool serves(std::string_view protocol) const;
+  // The time that its groups go by. A wall clock that jumps (a machine that slept, say) ends no
+  // session.
+  int64_t now_ms() const { return clock_.wall_ms(); }
   int64_t metadata_size_max() const { return metadata_size_max_; }
 
  private:
   std::unique_ptr<const GroupShardConfig> config_;
   int64_t metadata_size_max_;
   std::vector<std::string> protocols_;
+  storage::SteadyClock clock_;
   CoordinatorRuntime runtime_;
 };
 

@@ -49,10 +49,10 @@ class CoordinatorRuntime::Hosted : public RecordSink {
     }
     armed_for_ = deadline;
     if (deadline) {
-      const int64_t wait = std::max<int64_t>(0, *deadline - runtime_.clock_.wall_ms());
+      const int64_t wait = std::max<int64_t>(0, *deadline - runtime_.shard_clock_.wall_ms());
       timer_ = runtime_.timers_.after(runtime_.clock_, wait, [this] {
         armed_for_.reset();
-        shard->tick(runtime_.clock_.wall_ms());
+        shard->tick(runtime_.shard_clock_.wall_ms());
         rearm();
       });
     }
@@ -87,8 +87,9 @@ class CoordinatorRuntime::Hosted : public RecordSink {
       return committed(told_to_client(info.error().code));
     }
     RecordPlace place{info->base_offset, options.producer_id};
+    const int64_t shard_now = runtime_.shard_clock_.wall_ms();
     for (const auto& record : records) {
-      shard->replay(record, place, now);
+      shard->replay(record, place, shard_now);
       ++place.offset;
     }
     // Whoever hears of it may have something to do next, or be gone.
@@ -121,12 +122,13 @@ class CoordinatorRuntime::Hosted : public RecordSink {
 
 CoordinatorRuntime::CoordinatorRuntime(std::string topic, int32_t base_sequence, Replicas& replicas,
                                        Timers& timers, const storage::Clock& clock,
-                                       ShardFactory factory)
+                                       const storage::Clock& shard_clock, ShardFactory factory)
     : topic_(std::move(topic)),
       base_sequence_(base_sequence),
       replicas_(replicas),
       timers_(timers),
       clock_(clock),
+      shard_clock_(shard_clock),
       factory_(std::move(factory)) {}
 
 CoordinatorRuntime::~CoordinatorRuntime() = default;
@@ -162,7 +164,7 @@ void CoordinatorRuntime::on_committed(int32_t partition, int32_t leader_epoch, E
     return unload(partition);
   }
   found->second->is_ready = true;
-  found->second->shard->loaded(clock_.wall_ms());
+  found->second->shard->loaded(shard_clock_.wall_ms());
   rearm(partition);
 }
 
@@ -220,7 +222,7 @@ void CoordinatorRuntime::replay(Hosted& hosted, const BatchView& batch, int32_t 
                   batch.base_offset(), plain.error().why);
     return;
   }
-  const int64_t now = clock_.wall_ms();
+  const int64_t now = shard_clock_.wall_ms();
   const int64_t producer_id = batch.is_transactional() ? batch.producer_id() : -1;
   protocol::RecordIterator records(plain->span(), batch.count());
   for (auto record = records.next(); record && *record; record = records.next()) {

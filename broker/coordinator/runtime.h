@@ -82,9 +82,10 @@ using ShardFactory = std::function<std::unique_ptr<CoordinatorShard>(RecordSink&
 class CoordinatorRuntime {
  public:
   // `base_sequence` stands in the batches, though nobody reads it: Kafka's coordinators write
-  // different ones.
+  // different ones. Shards are told the wall time of `shard_clock`.
   CoordinatorRuntime(std::string topic, int32_t base_sequence, Replicas& replicas, Timers& timers,
-                     const storage::Clock& clock, ShardFactory factory);
+                     const storage::Clock& clock, const storage::Clock& shard_clock,
+                     ShardFactory factory);
   ~CoordinatorRuntime();
 
   // The shard of a partition, loaded first when it is not in memory. COORDINATOR_NOT_AVAILABLE when
@@ -115,7 +116,8 @@ class CoordinatorRuntime {
   int32_t base_sequence_;
   Replicas& replicas_;
   Timers& timers_;
-  const storage::Clock& clock_;
+  const storage::Clock& clock_;  // of the records' timestamps
+  const storage::Clock& shard_clock_;
   ShardFactory factory_;
   std::map<int32_t, std::unique_ptr<Hosted>> hosted_;
 };

@@ -18,7 +18,7 @@ ShareCoordinator::ShareCoordinator(const BrokerConfig& config, Replicas& replica
     : config_(std::make_unique<ShareStateConfig>(read_config(config))),
       replicas_(replicas),
       clock_(clock),
-      runtime_(kShareTopic, 0, replicas, timers, clock, [this, &replicas](RecordSink& sink) {
+      runtime_(kShareTopic, 0, replicas, timers, clock, clock, [this, &replicas](RecordSink& sink) {
         return std::make_unique<ShareStateShard>(sink, *config_,
                                                  [&replicas] { return replicas.image(); });
       }) {}

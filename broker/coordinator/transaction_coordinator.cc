@@ -21,9 +21,10 @@ TransactionCoordinator::TransactionCoordinator(const BrokerConfig& config, Repli
                                                Timers& timers, const storage::Clock& clock,
                                                TransactionOutput& output)
     : config_(read_config(config)),
-      runtime_(kTransactionsTopic, -1, replicas, timers, clock, [this, &output](RecordSink& sink) {
-        return std::make_unique<TransactionShard>(sink, config_, output);
-      }) {}
+      runtime_(kTransactionsTopic, -1, replicas, timers, clock, clock,
+               [this, &output](RecordSink& sink) {
+                 return std::make_unique<TransactionShard>(sink, config_, output);
+               }) {}
 
 Result<int32_t> TransactionCoordinator::partition_of(const std::string& transactional_id,
                                                      const replication::TopicImage* topic) {

@@ -143,12 +143,14 @@ void Sharers::go_on(Reader& reader) {
   });
 }
 
-int32_t Sharers::leader_epoch(int32_t partition) const {
-  int32_t newest = -1;
+Sharers::Leader Sharers::leader(int32_t partition) const {
+  Leader newest;
   for (size_t i = 0; i < cluster_.size(); ++i) {
     const auto* const image =
         cluster_.is_up(i) ? cluster_.node(i)->image()->partition(topic_, partition) : nullptr;
-    newest = image == nullptr ? newest : std::max(newest, image->leader_epoch);
+    if (image != nullptr && image->leader_epoch > newest.epoch) {
+      newest = {image->leader, image->leader_epoch};
+    }
   }
   return newest;
 }
@@ -172,18 +174,18 @@ void Sharers::fetch(Reader& reader) {
   cluster_.ask<ShareFetchResponse>(
       node, std::move(request), kClientTimeoutMs,
       [this, &reader, asked_ms = cluster_.now_ms(),
-       epoch = leader_epoch(reader.partition)](const Result<ShareFetchResponse>& answer) {
+       leader = leader(reader.partition)](const Result<ShareFetchResponse>& answer) {
         const bool is_sound = answer && answer->error_code == ErrorCode::kNone;
         reader.session_epoch = is_sound ? reader.session_epoch + 1 : 0;
         if (const auto* const partition = only_partition(answer)) {
-          take(reader, *partition, asked_ms, epoch);
+          take(reader, *partition, asked_ms, leader);
         }
         go_on(reader);
       });
 }
 
 void Sharers::take(Reader& reader, const ShareFetchResponse::PartitionData& data, int64_t asked_ms,
-                   int32_t leader_epoch) {
+                   const Leader& leader) {
   std::map<int64_t, std::string> values;
   const Bytes records = data.records.bytes();
   std::span<const uint8_t> left = records.span();
@@ -198,14 +200,20 @@ void Sharers::take(Reader& reader, const ShareFetchResponse::PartitionData& data
     for (auto it = values.lower_bound(acquired.first_offset);
          it != values.end() && it->first <= acquired.last_offset; ++it) {
       reader.held.values.push_back(it->second);
-      give(reader, it->second, asked_ms, leader_epoch);
+      give(reader, it->second, asked_ms, leader);
     }
   }
 }
 
 void Sharers::give(Reader& reader, const std::string& value, int64_t asked_ms,
-                   int32_t leader_epoch) {
+                   const Leader& leader) {
   ++given_[value];
+  // One that leads no longer, and has not heard of it, gives what it likes; nobody keeps what is
+  // said of it.
+  if (leader.node != static_cast<int32_t>(reader.node) + 1 ||
+      leader.epoch != this->leader(reader.partition).epoch) {
+    return;
+  }
   if (const auto acked = acked_.find(value); acked != acked_.end() && acked->second <= asked_ms) {
     wrong_ = value + " was given out " + std::to_string(asked_ms - acked->second) +
              " ms after it was acknowledged";
@@ -213,17 +221,16 @@ void Sharers::give(Reader& reader, const std::string& value, int64_t asked_ms,
   const int64_t now_ms = cluster_.now_ms();
   if (const auto loan = loans_.find(value);
       loan != loans_.end() && loan->second.reader != &reader && loan->second.given_ms <= asked_ms &&
-      now_ms < loan->second.asked_ms + kLockMs &&
-      loan->second.leader_epoch == this->leader_epoch(reader.partition)) {
+      now_ms < loan->second.asked_ms + kLockMs && loan->second.leader_epoch == leader.epoch) {
     wrong_ = wrong_.empty()
                  ? value + " was given to " + reader.member + ", which had asked at " +
                        std::to_string(asked_ms) + " ms, " +
                        std::to_string(now_ms - loan->second.given_ms) + " ms after " +
                        loan->second.member + " was given it, for longer than that; leader epoch " +
-                       std::to_string(leader_epoch)
+                       std::to_string(leader.epoch)
                  : wrong_;
   }
-  loans_[value] = {&reader, reader.member, asked_ms, now_ms, leader_epoch};
+  loans_[value] = {&reader, reader.member, asked_ms, now_ms, leader.epoch};
 }
 
 void Sharers::acknowledge(Reader& reader) {

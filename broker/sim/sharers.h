@@ -44,6 +44,10 @@ class Sharers {
     Held held;
     bool busy = false;
   };
+  struct Leader {
+    int32_t node = -1;
+    int32_t epoch = -1;
+  };
   // To whom a record is out, since when at the latest, and until when at the earliest.
   struct Loan {
     const Reader* reader;
@@ -60,11 +64,11 @@ class Sharers {
   void begin_life(Reader& reader);
   void fetch(Reader& reader);
   void take(Reader& reader, const protocol::ShareFetchResponse::PartitionData& data,
-            int64_t asked_ms, int32_t leader_epoch);
-  void give(Reader& reader, const std::string& value, int64_t asked_ms, int32_t leader_epoch);
+            int64_t asked_ms, const Leader& leader);
+  void give(Reader& reader, const std::string& value, int64_t asked_ms, const Leader& leader);
   void acknowledge(Reader& reader);
   // As the newest image among the nodes has it.
-  int32_t leader_epoch(int32_t partition) const;
+  Leader leader(int32_t partition) const;
 
   SimCluster& cluster_;
   std::string topic_;

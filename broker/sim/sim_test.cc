@@ -3,6 +3,7 @@
 #include <catch2/catch.hpp>
 #include <cstdlib>
 
+#include "broker/sim/members.h"
 #include "broker/sim/onlooker.h"
 #include "broker/sim/sharers.h"
 #include "broker/sim/transactors.h"
@@ -22,6 +23,7 @@ struct Outcome {
   size_t commits = 0;
   size_t transactions = 0;  // committed
   size_t shared = 0;        // records that a share group has acknowledged
+  size_t member_commits = 0;
   uint64_t trace = 0;
 };
 
@@ -36,10 +38,12 @@ class Life {
         readers_(cluster_, "t", 3),
         transactors_(cluster_, 3, 6),
         sharers_(cluster_, "x", 6, 2),
+        members_(cluster_, "x", 6, 4),
         onlooker_(cluster_, power_) {}
 
   Outcome live(int64_t trouble_ms) {
-    for (int i = 0; i < 600 && !(load_.create() && transactors_.create() && sharers_.create()); ++i) {
+    for (int i = 0; i < 600 && !(load_.create() && transactors_.create() && sharers_.create());
+         ++i) {
       cluster_.run(50);
     }
     onlooker_.start();
@@ -47,6 +51,7 @@ class Life {
     readers_.start(load_.topic_id());
     transactors_.start();
     sharers_.start(transactors_.topic_id());
+    members_.start(transactors_.topic_id());
     const int64_t end = cluster_.now_ms() + trouble_ms;
     while (cluster_.now_ms() < end) {
       cluster_.run(static_cast<int64_t>(chance_.next() % 400) + 1);
@@ -80,11 +85,13 @@ class Life {
     outcome.commits = readers_.commits();
     outcome.transactions = transactors_.committed();
     outcome.shared = sharers_.acknowledged();
+    outcome.member_commits = members_.commits();
     outcome.trace = cluster_.trace();
     return outcome;
   }
 
  private:
+  static std::string session() { return std::to_string(Members::kSessionMs); }
   // With a sync before each acknowledgement a power cut loses nothing; without, only processes die.
   broker::ConfigMap config() const {
     broker::ConfigMap config = {{"min.insync.replicas", "2"},
@@ -98,6 +105,8 @@ class Life {
                                 {"share.coordinator.state.topic.num.partitions", "2"},
                                 {"share.coordinator.state.topic.replication.factor", "3"},
                                 {"share.coordinator.state.topic.min.isr", "1"},
+                                {"group.consumer.min.session.timeout.ms", session()},
+                                {"group.consumer.session.timeout.ms", session()},
                                 {kAbortCheck, "1000"},
                                 {"leader.imbalance.check.interval.seconds", "5"}};
     if (power_) {
@@ -227,8 +236,22 @@ class Life {
       return told.value_or("nobody tells the offsets of transactions");
     }
     std::string wrong = transactors_.check();
+    wrong = wrong.empty() ? check_members() : wrong;
     wrong = wrong.empty() ? check_shared() : wrong;
     return wrong.empty() ? load_.check(readers_) : wrong;
+  }
+  std::string check_members() {
+    for (int i = 0; i < 200 && !members_.have_all() && members_.wrong().empty(); ++i) {
+      cluster_.run(500);
+    }
+    if (!members_.have_all() && members_.wrong().empty()) {
+      return "a partition has no owner among the members of the consumer group";
+    }
+    members_.stop();
+    for (int i = 0; i < 100 && !members_.is_idle(); ++i) {
+      cluster_.run(200);
+    }
+    return members_.is_idle() ? members_.wrong() : "a member of the consumer group does not end";
   }
   // Records that dead members have come back when their locks run out.
   std::string check_shared() {
@@ -250,6 +273,7 @@ class Life {
   Readers readers_;
   Transactors transactors_;
   Sharers sharers_;
+  Members members_;
   Onlooker onlooker_;
   bool wiped_in_vain_ = false;
 };
@@ -285,6 +309,7 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   size_t commits = 0;
   size_t transactions = 0;
   size_t shared = 0;
+  size_t member_commits = 0;
   for (const uint64_t seed : seeds) {
     const Outcome outcome = live(seed, 20'000);
     INFO("seed " << seed << ": " << outcome.wrong);
@@ -294,12 +319,14 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
     commits += outcome.commits;
     transactions += outcome.transactions;
     shared += outcome.shared;
+    member_commits += outcome.member_commits;
   }
   CHECK(acknowledged > 100 * seeds.size());
   CHECK(read > 50 * seeds.size());
   CHECK(commits > 10 * seeds.size());
   CHECK(transactions > 20 * seeds.size());
   CHECK(shared > 20 * seeds.size());
+  CHECK(member_commits > 20 * seeds.size());
 }
 
 TEST_CASE("a broker whose power was cut leads nothing, though it was the last in sync") {

@@ -52,13 +52,12 @@ class Writer(threading.Thread):
         return self.producer.flush(150)
 
 
-class JavaWriter:
-    """The same by kafka-clients; it tells a line for each acknowledgement."""
+class JavaClient:
+    """A program on kafka-clients that goes on until its input ends, and tells lines."""
 
-    def __init__(self, bootstrap, topic, history, writer, in_flight):
-        self.history, self.failed = history, []
-        self.process = subprocess.Popen(["java", "-Xmx192m", "-cp", f"{LIBS.parent}/classes:{LIBS}/*", "klamm.interop.Writer",
-                                         bootstrap, topic, writer, str(PER_SECOND), str(in_flight)],
+    def __init__(self, program, *arguments):
+        self.process = subprocess.Popen(["java", "-Xmx192m", "-cp", f"{LIBS.parent}/classes:{LIBS}/*", f"klamm.interop.{program}",
+                                         *map(str, arguments)],
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         self.thread = threading.Thread(target=self.listen, daemon=True)
 
@@ -67,13 +66,7 @@ class JavaWriter:
 
     def listen(self):
         for line in self.process.stdout:
-            what, value, *rest = line.split(maxsplit=3)
-            if what == "sent":
-                self.history.written.add(value)
-            elif what == "acked":
-                self.history.ack(value, int(rest[0]), int(rest[1]))
-            else:
-                self.failed.append(line.strip())
+            self.take(line.strip())
 
     def finish(self):
         """Ends at the latest when the producer's delivery.timeout.ms is over for what it still holds."""
@@ -84,6 +77,24 @@ class JavaWriter:
             stacks = subprocess.run(["jcmd", str(self.process.pid), "Thread.print"], capture_output=True, text=True, check=False).stdout
             raise AssertionError(f"the producer does not end; its threads:\n{stacks}") from None
         self.thread.join()
+        assert self.process.returncode == 0, f"the producer ended with {self.process.returncode}"
+
+
+class JavaWriter(JavaClient):
+    """The same by kafka-clients; it tells a line for each acknowledgement."""
+
+    def __init__(self, bootstrap, topic, history, writer, in_flight):
+        super().__init__("Writer", bootstrap, topic, writer, PER_SECOND, in_flight)
+        self.history, self.failed = history, []
+
+    def take(self, line):
+        what, value, *rest = line.split(maxsplit=3)
+        if what == "sent":
+            self.history.written.add(value)
+        elif what == "acked":
+            self.history.ack(value, int(rest[0]), int(rest[1]))
+        else:
+            self.failed.append(line)
 
 
 class Transactor(threading.Thread):
@@ -147,6 +158,22 @@ class Transactor(threading.Thread):
     def finish(self):
         self.stopping = True
         self.join()
+
+
+class JavaTransactor(JavaClient):
+    """The same by kafka-clients."""
+
+    def __init__(self, bootstrap, topic, partitions, history, writer):
+        super().__init__("Transactor", bootstrap, topic, partitions, writer)
+        self.history, self.writer = history, writer
+
+    def take(self, line):
+        what, number, *count = line.split()
+        transaction = self.writer, int(number)
+        if what == "begin":
+            self.history.values[transaction] = [f"{self.writer}:{number}:{index}" for index in range(int(count[0]))]
+        else:
+            self.history.outcomes[transaction] = what
 
 
 class Reader(threading.Thread):

@@ -13,7 +13,7 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from clients import JavaWriter, Reader, Transactor, Writer, everything  # noqa: E402
+from clients import JavaTransactor, JavaWriter, Reader, Transactor, Writer, everything  # noqa: E402
 from cluster import Cluster, Load, create_topic, partitions_of  # noqa: E402
 from history import ABORTED, COMMITTED, History, Transactions, faults, faults_of_transactions  # noqa: E402
 from network import Network, sh  # noqa: E402
@@ -160,10 +160,9 @@ def a_cluster_in_trouble_keeps_its_promises():
                    JavaWriter(cluster.behind_proxy, topic, history, "java", IN_FLIGHT),
                    Reader(cluster.behind_proxy, topic, PARTITIONS, history),
                    Transactor(cluster.behind_proxy, exact, PARTITIONS, transactions, "t1"),
-                   Transactor(cluster.behind_proxy, exact, PARTITIONS, transactions, "t2"),
+                   JavaTransactor(cluster.behind_proxy, exact, PARTITIONS, transactions, "t2"),
                    Reader(cluster.behind_proxy, exact, PARTITIONS, transactions, "read_committed")]
         for client in clients:
-            client.daemon = True
             client.start()
         sharers = [Sharer(cluster.behind_proxy, exact, "sharers") for _ in range(2)]
         trouble, end = Trouble(cluster, proxy, random.Random(SEED)), time.monotonic() + SECONDS

@@ -13,6 +13,20 @@ class Clock {
   virtual int64_t monotonic_ms() const = 0;
 };
 
+// Tells the wall time of when it was made, and what has passed since. Whoever waits for a while
+// waits by it, and keeps times that can be compared with those of an earlier process.
+class SteadyClock : public Clock {
+ public:
+  explicit SteadyClock(const Clock& clock)
+      : clock_(clock), ahead_ms_(clock.wall_ms() - clock.monotonic_ms()) {}
+  int64_t wall_ms() const override { return clock_.monotonic_ms() + ahead_ms_; }
+  int64_t monotonic_ms() const override { return clock_.monotonic_ms(); }
+
+ private:
+  const Clock& clock_;
+  const int64_t ahead_ms_;
+};
+
 class Random {
  public:
   virtual ~Random() = default;

@@ -73,3 +73,17 @@ TEST_CASE("what is not in the page cache, or beyond the end, is not sent from th
   REQUIRE(file->truncate(4096).has_value());
   CHECK_FALSE(file->cached_file(8192, 8192).has_value());
 }
+
+TEST_CASE("a steady clock goes on as time passes, however the wall clock jumps") {
+  struct Jumping : Clock {
+    int64_t wall = 1'000'000;
+    int64_t passed = 50;
+    int64_t wall_ms() const override { return wall; }
+    int64_t monotonic_ms() const override { return passed; }
+  } clock;
+  const SteadyClock steady(clock);
+  CHECK(steady.wall_ms() == 1'000'000);
+  clock.wall += 3'600'000;
+  clock.passed += 7;
+  CHECK(steady.wall_ms() == 1'000'007);
+}

@@ -254,8 +254,13 @@ class GroupShard : public CoordinatorShard, public GroupOutput {
 
   ShareGroupSettings share_settings(const std::string& group_id,
                                     const replication::MetadataImage& image) const;
+  // A heartbeat that makes the share coordinator begin with partitions is taken twice.
+  struct ShareTurn {
+    bool may_initialize = true;
+    bool tells_assignment = false;  // for the first turn has changed it
+  };
   void take_share_member(const protocol::ShareGroupHeartbeatRequest& request,
-                         const ClientInfo& client, bool may_initialize, int64_t now_ms,
+                         const ClientInfo& client, ShareTurn turn, int64_t now_ms,
                          Respond<protocol::ShareGroupHeartbeatResponse> respond);
   void initialize_shared(const std::string& group_id, int32_t state_epoch,
                          const std::map<Uuid, NamedPartitions>& fresh,

@@ -103,11 +103,11 @@ void GroupShard::share_heartbeat(const Request& request, const ClientInfo& clien
     return respond(refusal<Response>(
         {ErrorCode::kGroupIdNotFound, "There is no share group " + request.group_id + "."}));
   }
-  take_share_member(request, client, true, now_ms, std::move(respond));
+  take_share_member(request, client, {}, now_ms, std::move(respond));
 }
 
-void GroupShard::take_share_member(const Request& request, const ClientInfo& client,
-                                   bool may_initialize, int64_t now_ms, Respond<Response> respond) {
+void GroupShard::take_share_member(const Request& request, const ClientInfo& client, ShareTurn turn,
+                                   int64_t now_ms, Respond<Response> respond) {
   auto* const known = find<ShareGroup>(request.group_id);
   ShareView view(*this, request.group_id, now_ms);
   ShareDraft draft =
@@ -118,7 +118,7 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
     return respond(refusal<Response>(taken.error()));
   }
   const auto& [before, after] = *taken;
-  const auto fresh = may_initialize && !initializing_.contains(request.group_id)
+  const auto fresh = turn.may_initialize && !initializing_.contains(request.group_id)
                          ? uninitialized(draft.state, *view.image)
                          : std::map<Uuid, NamedPartitions>();
   if (!fresh.empty()) {
@@ -137,8 +137,8 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
   response.member_epoch = after.epoch;
   response.heartbeat_interval_ms = view.settings.heartbeat_interval_ms.value_or(
       heartbeat_interval_ms({}, draft.state.members().size()));
-  if (request.member_epoch == kJoinEpoch || request.subscribed_topic_names ||
-      after.assigned != before.assigned) {
+  if (turn.tells_assignment || request.member_epoch == kJoinEpoch ||
+      request.subscribed_topic_names || after.assigned != before.assigned) {
     response.assignment.emplace();
     for (const auto& [topic, partitions] : after.assigned) {
       response.assignment->topic_partitions.push_back(
@@ -164,7 +164,7 @@ void GroupShard::take_share_member(const Request& request, const ClientInfo& cli
       if (outcome != ErrorCode::kNone || alive.expired()) {
         return answer(response);
       }
-      take_share_member(request, client, false, now_ms, answer);
+      take_share_member(request, client, {false, response.assignment.has_value()}, now_ms, answer);
     });
   });
   if (auto* const group = find<ShareGroup>(request.group_id)) {

@@ -16,7 +16,7 @@ void handle(RequestContext& context, HeartbeatRequest&& request, Reply<Heartbeat
                                           Result<GroupShard*> shard, Broker& owner) mutable {
     HeartbeatResponse response;
     if (shard) {
-      response.error_code = (*shard)->heartbeat(request, owner.clock().wall_ms());
+      response.error_code = (*shard)->heartbeat(request, owner.groups().now_ms());
     } else if (shard.error().code != ErrorCode::kCoordinatorLoadInProgress) {
       // A coordinator that is still loading counts every heartbeat as good.
       response.error_code = shard.error().code;

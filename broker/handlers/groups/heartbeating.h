@@ -32,7 +32,7 @@ void heartbeat(RequestContext& context, Request&& request, bool is_served,
           return reply.send({.error_code = shard.error().code});
         }
         ((*shard)->*beat)(
-            request, client, owner.clock().wall_ms(),
+            request, client, owner.groups().now_ms(),
             [reply = std::move(reply)](const auto& response) mutable { reply.send(response); });
       });
 }

@@ -39,7 +39,7 @@ void handle(RequestContext& context, JoinGroupRequest&& request, Reply<JoinGroup
                           .member_id = request.member_id});
     }
     auto shared = std::make_shared<Reply<JoinGroupResponse>>(std::move(reply));
-    (*shard)->join(request, join, owner.clock().wall_ms(),
+    (*shard)->join(request, join, owner.groups().now_ms(),
                    [shared](JoinGroupResponse response) { send(*shared, std::move(response)); });
   });
 }

@@ -37,7 +37,7 @@ void handle(RequestContext& context, LeaveGroupRequest&& request, Reply<LeaveGro
     if (!shard) {
       return reply.send({.error_code = shard.error().code});
     }
-    reply.send(leave(**shard, request, reply.version(), owner.clock().wall_ms()));
+    reply.send(leave(**shard, request, reply.version(), owner.groups().now_ms()));
   });
 }
 

@@ -37,7 +37,7 @@ void handle(RequestContext& context, OffsetCommitRequest&& request,
   };
   context.broker.with_group(request.group_id, [commit = std::move(commit), finish](
                                                   Result<GroupShard*> shard, Broker& owner) {
-    shard ? (*shard)->commit(commit, owner.clock().wall_ms(), finish) : finish(shard.error().code);
+    shard ? (*shard)->commit(commit, owner.groups().now_ms(), finish) : finish(shard.error().code);
   });
 }
 

@@ -21,7 +21,7 @@ void handle(RequestContext& context, SyncGroupRequest&& request, Reply<SyncGroup
       return reply.send({.error_code = shard.error().code});
     }
     auto shared = std::make_shared<Reply<SyncGroupResponse>>(std::move(reply));
-    (*shard)->sync(request, owner.clock().wall_ms(),
+    (*shard)->sync(request, owner.groups().now_ms(),
                    [shared](const SyncGroupResponse& response) { shared->send(response); });
   });
 }

@@ -69,7 +69,7 @@ class Committing {
     CommitRequest commit = commit_;
     commit.transaction = {transaction_.producer, verification};
     owner.with_own_group(commit.group_id, [&](Result<GroupShard*> shard) {
-      shard ? (*shard)->commit(commit, owner.clock().wall_ms(), finish)
+      shard ? (*shard)->commit(commit, owner.groups().now_ms(), finish)
             : finish(shard.error().code);
     });
   }

@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "broker/coordinator/group/group_fixture.h"
+#include "storage/env/clock.h"
 
 using namespace klamm;
 using namespace klamm::broker;
@@ -223,4 +224,120 @@ TEST_CASE("a share group keeps its name from others, and its topics until they a
   CHECK(f.kept.empty());
   CHECK(f.shard->share_state(kGroup) == nullptr);
   f.check_twin();
+}
+
+namespace {
+
+// Members come, go and fall silent; topics come and grow; the share coordinator fails at times.
+struct RandomShareGroup {
+  explicit RandomShareGroup(uint64_t seed) : random(seed) { f.topic("t1", 2); }
+  uint64_t pick(uint64_t below) { return random.next() % below; }
+
+  void beat(const std::string& id) {
+    static const std::vector<std::vector<std::string>> choices = {{"t1"}, {"t1", "t2"}, {"t2"}};
+    if (epochs.at(id) == 0) {
+      topics[id] = choices[pick(choices.size())];
+    }
+    const auto answer = f.beat(id, epochs.at(id), topics.at(id));
+    if (!answer) {
+      return;  // it waits for the share coordinator
+    }
+    if (answer->error_code != ErrorCode::kNone) {
+      CHECK((answer->error_code == ErrorCode::kUnknownMemberId ||
+             answer->error_code == ErrorCode::kGroupIdNotFound));
+      epochs.erase(id);
+      return;
+    }
+    CHECK(answer->member_epoch >= epochs.at(id));
+    epochs[id] = answer->member_epoch;
+    given[id] = answer->assignment ? parts_of(*answer->assignment) : given[id];
+  }
+  static std::set<std::pair<Uuid, int32_t>> parts_of(
+      const ShareGroupHeartbeatResponse::Assignment& assignment) {
+    std::set<std::pair<Uuid, int32_t>> parts;
+    for (const auto& topic : assignment.topic_partitions) {
+      for (const int32_t partition : topic.partitions) {
+        parts.emplace(topic.topic_id, partition);
+      }
+    }
+    return parts;
+  }
+  void step() {
+    const uint64_t what = pick(12);
+    f.coordinator_says = pick(6) == 0 ? ErrorCode::kCoordinatorNotAvailable : ErrorCode::kNone;
+    if (epochs.empty() || (what == 0 && epochs.size() < 6)) {
+      const std::string id = "m" + std::to_string(++names);
+      epochs[id] = 0;
+      return beat(id);
+    }
+    const std::string id =
+        std::next(epochs.begin(), static_cast<ptrdiff_t>(pick(epochs.size())))->first;
+    if (what == 1) {
+      f.beat(id, -1);
+      epochs.erase(id);
+    } else if (what == 2) {
+      const std::string name = "t" + std::to_string(1 + pick(2));
+      const auto known = f.image->topic(name);
+      f.topic(name, static_cast<int32_t>((known ? known->partitions.size() : 0) + 1 + pick(2)));
+    } else if (what == 3) {
+      f.advance(static_cast<int64_t>(pick(20'000)));
+    } else {
+      beat(id);
+    }
+  }
+  void settle() {
+    f.coordinator_says = ErrorCode::kNone;
+    for (int round = 0; round < 10; ++round) {
+      for (const auto& [id, epoch] : std::map(epochs)) {
+        beat(id);
+      }
+      f.advance(9'000);
+    }
+  }
+  // Somebody reads each partition, and nobody what he has not asked for or what is not kept.
+  void check() {
+    std::set<std::pair<Uuid, int32_t>> wanted;
+    std::set<std::pair<Uuid, int32_t>> read;
+    for (const auto& [id, epoch] : epochs) {
+      std::set<std::pair<Uuid, int32_t>> own;
+      for (const auto& name : topics.at(id)) {
+        const auto topic = f.image->topic(name);
+        for (int32_t i = 0; topic && i < static_cast<int32_t>(topic->partitions.size()); ++i) {
+          own.emplace(topic->id, i);
+        }
+      }
+      CHECK(std::ranges::includes(own, given[id]));
+      wanted.insert(own.begin(), own.end());
+      read.insert(given[id].begin(), given[id].end());
+    }
+    for (const auto& [topic, partition] : wanted) {
+      INFO("partition " << partition << ", kept " << f.kept.contains({topic, partition}));
+      CHECK(read.contains({topic, partition}));
+    }
+    CHECK(std::ranges::includes(f.kept, read));
+  }
+
+  ShareGroupFixture f;
+  storage::SimRandom random;
+  std::map<std::string, int32_t> epochs;
+  std::map<std::string, std::vector<std::string>> topics;
+  std::map<std::string, std::set<std::pair<Uuid, int32_t>>> given;
+  int names = 0;
+};
+
+}  // namespace
+
+TEST_CASE("whatever the members of a share group do, in the end each partition is read") {
+  size_t with_members = 0;
+  for (uint64_t seed = 1; seed <= 60; ++seed) {
+    INFO("seed " << seed);
+    RandomShareGroup group(seed);
+    for (int i = 0; i < 60; ++i) {
+      group.step();
+    }
+    group.settle();
+    group.check();
+    with_members += group.epochs.empty() ? 0 : 1;
+  }
+  CHECK(with_members > 30);
 }

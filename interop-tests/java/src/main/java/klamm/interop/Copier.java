@@ -23,11 +23,11 @@ import org.apache.kafka.common.serialization.StringSerializer;
 public final class Copier {
   private Copier() {}
 
-  /** Arguments: bootstrap servers, input topic, output topic, the name of the group and of the transactional id. */
+  /** Arguments: the group's protocol, bootstrap servers, input topic, output topic, the name of the group and of the transactional id. */
   public static void main(String[] args) throws Exception {
     while (true) {
       try {
-        copy(args[0], args[1], args[2], args[3]);
+        copy(args[0], args[1], args[2], args[3], args[4]);
       } catch (UnsupportedVersionException hopeless) {
         throw hopeless;
       } catch (KafkaException problem) {
@@ -37,11 +37,14 @@ public final class Copier {
     }
   }
 
-  private static void copy(String bootstrap, String input, String output, String name) {
+  private static void copy(String protocol, String bootstrap, String input, String output, String name) {
     Map<String, Object> common = Map.of("bootstrap.servers", bootstrap, "reconnect.backoff.max.ms", 200);
     Map<String, Object> reading = new HashMap<>(common);
-    reading.putAll(Map.of("group.id", name, "isolation.level", "read_committed", "auto.offset.reset", "earliest",
-        "enable.auto.commit", false, "max.poll.records", 20, "session.timeout.ms", 6000));
+    reading.putAll(Map.of("group.id", name, "group.protocol", protocol, "isolation.level", "read_committed",
+        "auto.offset.reset", "earliest", "enable.auto.commit", false, "max.poll.records", 20));
+    if (protocol.equals("classic")) {
+      reading.put("session.timeout.ms", 6000); // of the consumer protocol, the broker says it
+    }
     Map<String, Object> writing = new HashMap<>(common);
     writing.putAll(Map.of("transactional.id", name, "linger.ms", 0, "transaction.timeout.ms", 10_000, "max.block.ms", 20_000));
     try (var consumer = new KafkaConsumer<>(reading, new StringDeserializer(), new StringDeserializer());

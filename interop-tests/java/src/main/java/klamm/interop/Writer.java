@@ -31,7 +31,7 @@ public final class Writer {
     }
   }
 
-  private static Thread untilInputEnds() {
+  static Thread untilInputEnds() {
     Thread watch = new Thread(() -> {
       try {
         while (System.in.read() >= 0) {}
