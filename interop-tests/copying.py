@@ -93,7 +93,10 @@ def copied(cluster, copies, trouble):
 def progress(cluster, copy, more=100):
     """Waits until a copy has come on by some records."""
     before = len(committed(cluster.bootstrap, copy.topic, 3))
-    eventually(lambda: len(committed(cluster.bootstrap, copy.topic, 3)) >= min(before + more, COUNT), 90, f"progress of {copy.client}: {copy.tail()}")
+    try:
+        eventually(lambda: len(committed(cluster.bootstrap, copy.topic, 3)) >= min(before + more, COUNT), 90, f"progress of {copy.client}")
+    except AssertionError as late:
+        raise AssertionError(f"{late}; it said: {copy.tail()}") from None
 
 
 def kill_each_in_turn(cluster, copies, victims):

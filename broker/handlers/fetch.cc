@@ -202,25 +202,40 @@ class Share : public replication::Watcher, public std::enable_shared_from_this<S
     bytes_ = 0;
     urgent_ = false;
     broker_ = &broker;
-    std::vector<Partition*> partitions;
+    std::vector<std::pair<Partition*, int64_t>> partitions;
     for (Reading& reading : readings_) {
       Partition* const partition =
           read(broker, reading, terms_, terms_.max_bytes - bytes_, bytes_ == 0);
       bytes_ += reading.answer.records ? static_cast<int64_t>(reading.answer.records->size()) : 0;
       urgent_ = urgent_ || is_urgent(reading.answer);
       if (partition != nullptr) {
-        partitions.push_back(partition);
+        partitions.emplace_back(partition, end_of(*partition));
       }
     }
     if (!now_or_never && !urgent_ && bytes_ < terms_.min_bytes) {
-      for (Partition* partition : partitions) {
-        partition->watch(weak_from_this(), terms_.of_follower());
-      }
+      wait_for(partitions);
     }
   }
   void notify() override { news_(*broker_); }
 
  private:
+  // Up to where this fetch may read.
+  int64_t end_of(Partition& partition) const {
+    return terms_.of_follower() ? partition.log().end_offset() : partition.high_watermark();
+  }
+  void wait_for(const std::vector<std::pair<Partition*, int64_t>>& partitions) {
+    bool is_late = false;
+    for (const auto& [partition, seen_end] : partitions) {
+      partition->watch(weak_from_this(), terms_.of_follower());
+      is_late = is_late || end_of(*partition) != seen_end;
+    }
+    // What a follower has, which its fetch tells of one partition, may let others be written to
+    // that were read before: a transaction's end is kept, and its markers are due.
+    if (is_late) {
+      notify();
+    }
+  }
+
   size_t owner_;
   Terms terms_;
   std::function<void(Broker& owner)> news_;

@@ -121,6 +121,25 @@ def so_does_one_of_the_consumer_protocol():
 
 
 @test
+def the_ends_of_transactions_wait_for_no_fetch_to_run_out():
+    """What a follower's fetch acknowledges may have markers written to partitions that the same fetch has read already. With fetches
+    that wait for their 500 ms then, this would take a minute."""
+    from confluent_kafka import Producer
+    with Cluster([KIND] * 3) as cluster:
+        topic = name()
+        create_topic(cluster, topic, 6)
+        producer = Producer({"bootstrap.servers": cluster.bootstrap, "transactional.id": name(), "linger.ms": 0, "log_level": 0})
+        producer.init_transactions(60)
+        began = time.monotonic()
+        for _ in range(60):
+            producer.begin_transaction()
+            for partition in range(6):
+                producer.produce(topic, b"x", partition=partition)
+            producer.commit_transaction(60)
+        assert time.monotonic() - began < 25, f"60 transactions took {time.monotonic() - began:.1f} s"
+
+
+@test
 def a_share_group_outlives_the_leaders_and_coordinators_that_it_has():
     with Cluster([KIND] * 3) as cluster:
         def kill_each(load):
