@@ -40,6 +40,24 @@ inline size_t leader_of(SimCluster& cluster, const std::string& topic, int32_t p
                                                : guess % cluster.size();
 }
 
+struct Leader {
+  size_t node = 0;
+  int32_t epoch = -1;  // -1: there is none
+  bool operator==(const Leader&) const = default;
+};
+// As the newest image among the nodes has it. Another one may still think that it leads.
+inline Leader newest_leader(SimCluster& cluster, const std::string& topic, int32_t partition) {
+  Leader newest;
+  for (size_t i = 0; i < cluster.size(); ++i) {
+    const auto* const image =
+        cluster.is_up(i) ? cluster.node(i)->image()->partition(topic, partition) : nullptr;
+    if (image != nullptr && image->leader > 0 && image->leader_epoch > newest.epoch) {
+      newest = {static_cast<size_t>(image->leader - 1), image->leader_epoch};
+    }
+  }
+  return newest;
+}
+
 // What a reader of one partition asks for.
 inline protocol::FetchRequest fetch_of(const protocol::Uuid& topic_id, int32_t partition,
                                        int64_t offset, int8_t isolation_level) {

@@ -46,18 +46,9 @@ bool Members::have_all() const {
       places_, [](const Place& place) { return place.owner != nullptr && !place.owner->is_dead; });
 }
 
-std::optional<size_t> Members::coordinator() const {
-  const replication::PartitionImage* newest = nullptr;
-  for (size_t i = 0; i < cluster_.size(); ++i) {
-    const auto* const image =
-        cluster_.is_up(i) ? cluster_.node(i)->image()->partition(kOffsetsTopic, 0) : nullptr;
-    newest = image != nullptr && (newest == nullptr || image->leader_epoch > newest->leader_epoch)
-                 ? image
-                 : newest;
-  }
-  return newest != nullptr && newest->leader > 0
-             ? std::optional(static_cast<size_t>(newest->leader - 1))
-             : std::nullopt;
+bool Members::is_coordinator(size_t node) {
+  const Leader leader = newest_leader(cluster_, kOffsetsTopic, 0);
+  return leader.epoch >= 0 && leader.node == node;
 }
 
 void Members::begin_life(size_t seat) {
@@ -107,12 +98,12 @@ void Members::heartbeat(const std::shared_ptr<Member>& member, size_t node) {
       topic.partitions.push_back(partition);
     }
   }
-  const bool asks_it = coordinator() == node;
+  const bool asks_it = is_coordinator(node);
   cluster_.ask<ConsumerGroupHeartbeatResponse>(
       node, std::move(request), kClientTimeoutMs,
       [this, member, node, asks_it,
        asked_ms = cluster_.now_ms()](const Result<ConsumerGroupHeartbeatResponse>& answer) {
-        if (answer && asks_it && coordinator() == node) {
+        if (answer && asks_it && is_coordinator(node)) {
           take(member, *answer, asked_ms);
         }
         go_on(member);
@@ -252,12 +243,12 @@ void Members::read(const std::shared_ptr<Member>& member, size_t node) {
     topic.partition_indexes.push_back(static_cast<int32_t>(i));
     committed.push_back(places_[i].committed);
   }
-  const bool asks_it = coordinator() == node;
+  const bool asks_it = is_coordinator(node);
   cluster_.ask<OffsetFetchResponse>(
       node, std::move(request), kClientTimeoutMs,
       [this, member, node, asks_it,
        committed = std::move(committed)](const Result<OffsetFetchResponse>& answer) {
-        const bool is_sound = answer && asks_it && coordinator() == node &&
+        const bool is_sound = answer && asks_it && is_coordinator(node) &&
                               answer->groups.at(0).error_code == ErrorCode::kNone;
         for (size_t i = 0; is_sound && i < places_.size(); ++i) {
           const int64_t found = std::max<int64_t>(

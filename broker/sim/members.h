@@ -51,9 +51,8 @@ class Members {
 
   uint64_t chance(uint64_t of) { return cluster_.random().next() % of; }
   void say(const std::string& what) { wrong_ = wrong_.empty() ? what : wrong_; }
-  // The coordinator as the newest image has it. Another node may still think that it is, and what
-  // it says does not count.
-  std::optional<size_t> coordinator() const;
+  // As the newest image has it. What another node says that still thinks so does not count.
+  bool is_coordinator(size_t node);
   void begin_life(size_t seat);
   void go_on(const std::shared_ptr<Member>& member);
   void act(const std::shared_ptr<Member>& member, size_t node);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "broker/sim/clients.h"
 #include "protocol/generated/incremental_alter_configs_request.h"
 #include "protocol/generated/incremental_alter_configs_response.h"
 #include "protocol/generated/share_acknowledge_request.h"
@@ -143,18 +142,6 @@ void Sharers::go_on(Reader& reader) {
   });
 }
 
-Sharers::Leader Sharers::leader(int32_t partition) const {
-  Leader newest;
-  for (size_t i = 0; i < cluster_.size(); ++i) {
-    const auto* const image =
-        cluster_.is_up(i) ? cluster_.node(i)->image()->partition(topic_, partition) : nullptr;
-    if (image != nullptr && image->leader_epoch > newest.epoch) {
-      newest = {image->leader, image->leader_epoch};
-    }
-  }
-  return newest;
-}
-
 void Sharers::fetch(Reader& reader) {
   const size_t node = leader_of(cluster_, topic_, reader.partition, reader.guess);
   if (std::exchange(reader.node, node) != node) {
@@ -171,17 +158,18 @@ void Sharers::fetch(Reader& reader) {
   request.topics = {
       {.topic_id = topic_id_,
        .partitions = {{.partition_index = reader.partition, .partition_max_bytes = 4096}}}};
-  cluster_.ask<ShareFetchResponse>(
-      node, std::move(request), kClientTimeoutMs,
-      [this, &reader, asked_ms = cluster_.now_ms(),
-       leader = leader(reader.partition)](const Result<ShareFetchResponse>& answer) {
-        const bool is_sound = answer && answer->error_code == ErrorCode::kNone;
-        reader.session_epoch = is_sound ? reader.session_epoch + 1 : 0;
-        if (const auto* const partition = only_partition(answer)) {
-          take(reader, *partition, asked_ms, leader);
-        }
-        go_on(reader);
-      });
+  cluster_.ask<ShareFetchResponse>(node, std::move(request), kClientTimeoutMs,
+                                   [this, &reader, asked_ms = cluster_.now_ms(),
+                                    leader = newest_leader(cluster_, topic_, reader.partition)](
+                                       const Result<ShareFetchResponse>& answer) {
+                                     const bool is_sound =
+                                         answer && answer->error_code == ErrorCode::kNone;
+                                     reader.session_epoch = is_sound ? reader.session_epoch + 1 : 0;
+                                     if (const auto* const partition = only_partition(answer)) {
+                                       take(reader, *partition, asked_ms, leader);
+                                     }
+                                     go_on(reader);
+                                   });
 }
 
 void Sharers::take(Reader& reader, const ShareFetchResponse::PartitionData& data, int64_t asked_ms,
@@ -210,8 +198,7 @@ void Sharers::give(Reader& reader, const std::string& value, int64_t asked_ms,
   ++given_[value];
   // One that leads no longer, and has not heard of it, gives what it likes; nobody keeps what is
   // said of it.
-  if (leader.node != static_cast<int32_t>(reader.node) + 1 ||
-      leader.epoch != this->leader(reader.partition).epoch) {
+  if (leader.node != reader.node || leader != newest_leader(cluster_, topic_, reader.partition)) {
     return;
   }
   if (const auto acked = acked_.find(value); acked != acked_.end() && acked->second <= asked_ms) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "broker/sim/clients.h"
 #include "broker/sim/sim_cluster.h"
 #include "protocol/generated/share_fetch_response.h"
 #include "protocol/generated/share_group_heartbeat_response.h"
@@ -44,10 +45,6 @@ class Sharers {
     Held held;
     bool busy = false;
   };
-  struct Leader {
-    int32_t node = -1;
-    int32_t epoch = -1;
-  };
   // To whom a record is out, since when at the latest, and until when at the earliest.
   struct Loan {
     const Reader* reader;
@@ -67,8 +64,6 @@ class Sharers {
             int64_t asked_ms, const Leader& leader);
   void give(Reader& reader, const std::string& value, int64_t asked_ms, const Leader& leader);
   void acknowledge(Reader& reader);
-  // As the newest image among the nodes has it.
-  Leader leader(int32_t partition) const;
 
   SimCluster& cluster_;
   std::string topic_;
