@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Runs the interop suites against a fresh broker each.
+"""Runs the interop suites against a fresh broker each, or three nodes, of which one is the broker that a suite stops and kills.
 
-  run.py [suite...] [--against klamm|kafka|host:port]
+  run.py [suite...] [--against klamm|kafka|host:port] [--nodes 3]
 
 A suite is a command that gets the broker's address in BOOTSTRAP and, unless the broker is somebody else's, in
 BROKER_CTL a command that takes start, stop or kill. It prints one line for each test, "ok NAME" or "not ok NAME: why".
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from broker import LIBS, ROOT, Broker  # noqa: E402
+from cluster import Cluster  # noqa: E402
 
 HERE = ROOT / "interop-tests"
 CACHE = ROOT / "build" / "interop"
@@ -110,13 +112,19 @@ SUITES = {
 }
 
 
-def run(name, command, against):
+def run(name, command, against, nodes):
     environment = {**os.environ, "KLAMM_LIBS": str(LIBS)}
-    broker = None
+    broker = cluster = None
     if against in ("klamm", "kafka") and name not in OWN_NODES:
-        broker = Broker(against)
-        broker.start()
-        environment.update(BOOTSTRAP=broker.address, BROKER_CTL=f"{sys.executable} {HERE}/broker.py {broker.state_file}")
+        if nodes > 1:
+            cluster = Cluster([against] * nodes)
+            cluster.__enter__()
+            broker, other, *_ = random.sample(cluster.nodes, nodes)
+        else:
+            broker = Broker(against)
+            broker.start()
+        environment.update(BOOTSTRAP=other.address if cluster else broker.address, REPLICAS=str(nodes),
+                           BROKER_CTL=f"{sys.executable} {HERE}/broker.py {broker.state_file}")
     elif name not in OWN_NODES:
         environment["BOOTSTRAP"] = against
     environment["AGAINST"] = against
@@ -130,7 +138,10 @@ def run(name, command, against):
         if broker:
             # The suite may have restarted it.
             broker.pid = json.loads(pathlib.Path(broker.state_file).read_text())["pid"]
-            broker.kill()
+            if cluster:
+                cluster.__exit__(None, None, None)
+            else:
+                broker.kill()
             if "KLAMM_KEEP" not in os.environ:
                 shutil.rmtree(broker.folder, ignore_errors=True)
     passed = len(re.findall(r"^ok ", output, re.M))
@@ -148,6 +159,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("suites", nargs="*")
     parser.add_argument("--against", default="klamm")
+    parser.add_argument("--nodes", type=int, default=1, help="for suites that do not start their own")
     args = parser.parse_args()
     CACHE.mkdir(parents=True, exist_ok=True)
     total_passed = total_failed = 0
@@ -157,9 +169,9 @@ def main():
         java_jars()
     for name in suites:
         started = time.monotonic()
-        print(f"== {name} against {args.against} ", end="", flush=True)
+        print(f"== {name} against {args.against}{f' on {args.nodes} nodes' if args.nodes > 1 else ''} ", end="", flush=True)
         try:
-            passed, failed = run(name, SUITES[name](), args.against)
+            passed, failed = run(name, SUITES[name](), args.against, args.nodes)
         except Exception as error:  # a suite that cannot be prepared is a failure, not an end
             passed, failed = 0, 1
             print(f"\n    not ok {name}: {error}")

@@ -70,7 +70,7 @@ func client(opts ...kgo.Opt) *kgo.Client {
 func create(ctx context.Context, topic string, partitions int32, configs map[string]*string) error {
 	c := client()
 	defer c.Close()
-	r, err := kadm.NewClient(c).CreateTopic(ctx, partitions, 1, configs, topic)
+	r, err := kadm.NewClient(c).CreateTopic(ctx, partitions, -1, configs, topic)
 	if err != nil {
 		return err
 	}

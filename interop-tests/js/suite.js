@@ -46,7 +46,7 @@ const withAdmin = async (work) => {
   try { return await work(admin); } finally { await admin.disconnect(); }
 };
 const create = (topic, numPartitions = 1, configEntries = []) =>
-  withAdmin((a) => a.createTopics({ topics: [{ topic, numPartitions, replicationFactor: 1, configEntries }] }));
+  withAdmin((a) => a.createTopics({ topics: [{ topic, numPartitions, replicationFactor: -1, configEntries }] }));
 const produce = async (topic, messages, options = {}, config = {}) => {
   const producer = kafka.producer(config);
   await producer.connect();

@@ -1,5 +1,6 @@
 """aiokafka, a client of its own in Python, against the broker."""
 import asyncio
+import os
 import pathlib
 import sys
 
@@ -23,7 +24,7 @@ async def create(topic, partitions=1, configs=None):
     admin = AIOKafkaAdminClient(bootstrap_servers=BOOTSTRAP)
     await admin.start()
     try:
-        answer = await admin.create_topics([NewTopic(topic, partitions, 1, topic_configs=configs or {})])
+        answer = await admin.create_topics([NewTopic(topic, partitions, int(os.environ.get("REPLICAS", "1")), topic_configs=configs or {})])
         return answer.topic_errors[0][1]
     finally:
         await admin.close()

@@ -235,7 +235,7 @@ std::optional<TransactionShard::Identified> TransactionShard::judge_end_v1(
   if (transaction.epoch != request.producer.epoch) {
     return refuse(ErrorCode::kProducerFenced);
   }
-  if (pending_.contains(request.id)) {
+  if (pending_.contains(request.id) || transaction.is_ending()) {
     return refuse(ErrorCode::kConcurrentTransactions);
   }
   switch (transaction.state) {
@@ -244,12 +244,6 @@ std::optional<TransactionShard::Identified> TransactionShard::judge_end_v1(
       return refuse(request.commits ? ErrorCode::kNone : ErrorCode::kInvalidTxnState);
     case TransactionState::kCompleteAbort:
       return refuse(request.commits ? ErrorCode::kInvalidTxnState : ErrorCode::kNone);
-    case TransactionState::kPrepareCommit:
-      return refuse(request.commits ? ErrorCode::kConcurrentTransactions
-                                    : ErrorCode::kInvalidTxnState);
-    case TransactionState::kPrepareAbort:
-      return refuse(request.commits ? ErrorCode::kInvalidTxnState
-                                    : ErrorCode::kConcurrentTransactions);
     default: return refuse(ErrorCode::kInvalidTxnState);
   }
 }
@@ -259,7 +253,8 @@ std::optional<TransactionShard::Identified> TransactionShard::judge_end_v1(
 std::optional<TransactionShard::Identified> TransactionShard::judge_end_v2(
     const End& request, const Transaction& transaction) const {
   const auto refuse = [](ErrorCode code) { return Identified{code, {}}; };
-  if (pending_.contains(request.id)) {
+  // Markers are on their way: the client has its next epoch already, and may use it too early.
+  if (pending_.contains(request.id) || transaction.is_ending()) {
     return refuse(ErrorCode::kConcurrentTransactions);
   }
   const int32_t epoch = request.producer.epoch;
@@ -271,18 +266,12 @@ std::optional<TransactionShard::Identified> TransactionShard::judge_end_v2(
   }
   const bool is_complete = transaction.state == TransactionState::kCompleteCommit ||
                            transaction.state == TransactionState::kCompleteAbort;
-  const bool fits = transaction.is_ending() ? transaction.epoch == epoch + 1
-                    : is_complete           ? repeats || transaction.epoch == epoch
-                                            : transaction.epoch == epoch;
+  const bool fits = transaction.epoch == epoch || (is_complete && repeats);
   if (!fits) {
     return refuse(ErrorCode::kProducerFenced);
   }
   if (transaction.state == TransactionState::kOngoing) {
     return std::nullopt;
-  }
-  if (transaction.is_ending()) {
-    const bool same = request.commits == (transaction.state == TransactionState::kPrepareCommit);
-    return refuse(same ? ErrorCode::kConcurrentTransactions : ErrorCode::kInvalidTxnState);
   }
   if (is_complete && repeats) {
     const bool same = request.commits == (transaction.state == TransactionState::kCompleteCommit);

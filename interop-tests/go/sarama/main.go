@@ -77,7 +77,7 @@ func create(topic string, partitions int32) error {
 		return err
 	}
 	defer admin.Close()
-	return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: 1}, false)
+	return admin.CreateTopic(topic, &sarama.TopicDetail{NumPartitions: partitions, ReplicationFactor: -1}, false)
 }
 
 func ctl(actions ...string) error {
