@@ -70,6 +70,10 @@ class Broker:
     def save(self):
         pathlib.Path(self.state_file).write_text(json.dumps(self.__dict__))
 
+    def recall(self):
+        """Which process it is now, when a suite may have started it anew."""
+        self.pid = json.loads(pathlib.Path(self.state_file).read_text())["pid"]
+
     def command(self):
         if self.kind == "klamm":
             # Another build of it (with sanitizers, say), more arguments for it: from the environment.

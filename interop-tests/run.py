@@ -7,7 +7,7 @@ A suite is a command that gets the broker's address in BOOTSTRAP and, unless the
 BROKER_CTL a command that takes start, stop or kill. It prints one line for each test, "ok NAME" or "not ok NAME: why".
 """
 import argparse
-import json
+import contextlib
 import os
 import pathlib
 import random
@@ -112,38 +112,42 @@ SUITES = {
 }
 
 
-def run(name, command, against, nodes):
-    environment = {**os.environ, "KLAMM_LIBS": str(LIBS)}
-    broker = cluster = None
-    if against in ("klamm", "kafka") and name not in OWN_NODES:
-        if nodes > 1:
-            cluster = Cluster([against] * nodes)
-            cluster.__enter__()
+@contextlib.contextmanager
+def target(against, nodes):
+    """The broker that a suite stops and kills, and the address that the suite is told, which is another node's if there are several."""
+    if nodes > 1:
+        with Cluster([against] * nodes) as cluster:
             broker, other, *_ = random.sample(cluster.nodes, nodes)
-        else:
-            broker = Broker(against)
-            broker.start()
-        environment.update(BOOTSTRAP=other.address if cluster else broker.address, REPLICAS=str(nodes),
-                           BROKER_CTL=f"{sys.executable} {HERE}/broker.py {broker.state_file}")
-    elif name not in OWN_NODES:
-        environment["BOOTSTRAP"] = against
-    environment["AGAINST"] = against
+            try:
+                yield broker, other.address
+            finally:
+                broker.recall()
+        return
+    broker = Broker(against)
+    broker.start()
     try:
-        done = subprocess.run([str(c) for c in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, timeout=900)
-        output, code, errors = done.stdout, done.returncode, done.stderr
-    except subprocess.TimeoutExpired as late:
-        output, code, errors = (late.stdout or b"").decode(), 124, "the suite ran into its time limit"
+        yield broker, broker.address
     finally:
-        if broker:
-            # The suite may have restarted it.
-            broker.pid = json.loads(pathlib.Path(broker.state_file).read_text())["pid"]
-            if cluster:
-                cluster.__exit__(None, None, None)
-            else:
-                broker.kill()
-            if "KLAMM_KEEP" not in os.environ:
-                shutil.rmtree(broker.folder, ignore_errors=True)
+        broker.recall()
+        broker.kill()
+        if "KLAMM_KEEP" not in os.environ:
+            shutil.rmtree(broker.folder, ignore_errors=True)
+
+
+def run(name, command, against, nodes):
+    environment = {**os.environ, "KLAMM_LIBS": str(LIBS), "AGAINST": against}
+    with contextlib.ExitStack() as stack:
+        if name not in OWN_NODES:
+            environment["BOOTSTRAP"] = against
+            if against in ("klamm", "kafka"):
+                broker, environment["BOOTSTRAP"] = stack.enter_context(target(against, nodes))
+                environment.update(REPLICAS=str(nodes), BROKER_CTL=f"{sys.executable} {HERE}/broker.py {broker.state_file}")
+        try:
+            done = subprocess.run([str(c) for c in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  text=True, timeout=900)
+            output, code, errors = done.stdout, done.returncode, done.stderr
+        except subprocess.TimeoutExpired as late:
+            output, code, errors = (late.stdout or b"").decode(), 124, "the suite ran into its time limit"
     passed = len(re.findall(r"^ok ", output, re.M))
     failed = len(re.findall(r"^not ok ", output, re.M))
     if code != 0 and failed == 0:

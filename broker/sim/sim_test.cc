@@ -215,24 +215,28 @@ class Life {
     wiped_in_vain_ = wiped_in_vain_ || !become_whole();
   }
 
+  // Gives a condition so many times so long to come true.
+  template <class Condition>
+  bool comes_true(int times, int64_t ms, const Condition& condition) {
+    for (int i = 0; i < times && !condition(); ++i) {
+      cluster_.run(ms);
+    }
+    return condition();
+  }
+
   std::string check() {
     if (wiped_in_vain_ || !become_whole()) {
       return "a replica does not come back into its ISR";
     }
     std::optional<std::string> told;
+    const auto is_told = [&told] { return told.has_value(); };
     readers_.check_commits([&told](std::string wrong) { told = std::move(wrong); });
-    for (int i = 0; i < 500 && !told; ++i) {
-      cluster_.run(200);
-    }
-    if (!told || !told->empty()) {
+    if (!comes_true(500, 200, is_told) || !told->empty()) {
       return told.value_or("nobody tells the committed offsets");
     }
     told.reset();
     transactors_.check_offsets([&told](std::string wrong) { told = std::move(wrong); });
-    for (int i = 0; i < 500 && !told; ++i) {
-      cluster_.run(200);
-    }
-    if (!told || !told->empty()) {
+    if (!comes_true(500, 200, is_told) || !told->empty()) {
       return told.value_or("nobody tells the offsets of transactions");
     }
     std::string wrong = transactors_.check();
@@ -241,29 +245,23 @@ class Life {
     return wrong.empty() ? load_.check(readers_) : wrong;
   }
   std::string check_members() {
-    for (int i = 0; i < 200 && !members_.have_all() && members_.wrong().empty(); ++i) {
-      cluster_.run(500);
-    }
-    if (!members_.have_all() && members_.wrong().empty()) {
+    if (!comes_true(200, 500,
+                    [this] { return members_.have_all() || !members_.wrong().empty(); })) {
       return "a partition has no owner among the members of the consumer group";
     }
     members_.stop();
-    for (int i = 0; i < 100 && !members_.is_idle(); ++i) {
-      cluster_.run(200);
-    }
-    return members_.is_idle() ? members_.wrong() : "a member of the consumer group does not end";
+    return comes_true(100, 200, [this] { return members_.is_idle(); })
+               ? members_.wrong()
+               : "a member of the consumer group does not end";
   }
   // Records that dead members have come back when their locks run out.
   std::string check_shared() {
-    for (int i = 0; i < 200 && !sharers_.have_all(transactors_.committed_values()); ++i) {
-      cluster_.run(500);
-    }
+    const auto& committed = transactors_.committed_values();
+    comes_true(200, 500, [&] { return sharers_.have_all(committed); });
     sharers_.stop();
-    for (int i = 0; i < 100 && !sharers_.is_idle(); ++i) {
-      cluster_.run(200);
-    }
-    return sharers_.is_idle() ? sharers_.check(transactors_.committed_values())
-                              : "a member of the share group does not end";
+    return comes_true(100, 200, [this] { return sharers_.is_idle(); })
+               ? sharers_.check(committed)
+               : "a member of the share group does not end";
   }
 
   bool power_;

@@ -1,5 +1,4 @@
 """A topic is copied in transactions while brokers and copying clients are killed: each record is in the copy exactly once."""
-import json
 import os
 import pathlib
 import random
@@ -54,7 +53,7 @@ def words_are_counted_over_the_death_of_a_node(program):
                                        "BROKER_CTL": f"{sys.executable} {HERE}/broker.py {victim.state_file}"},
                                   stdout=subprocess.PIPE, text=True)
         finally:
-            victim.pid = json.loads(pathlib.Path(victim.state_file).read_text())["pid"]  # it was started anew
+            victim.recall()
         assert done.stdout.startswith("ok "), done.stdout[-3000:]
 
 

@@ -96,10 +96,8 @@ class PosixFile : public File {
     }
     // A page that the kernel is reading ahead is in the cache and must still be waited for.
     uint8_t last = 0;
-    const iovec vector{&last, 1};
-    const ssize_t got =
-        ::preadv2(fd_, &vector, 1, static_cast<off_t>(position + size - 1), RWF_NOWAIT);
-    return got == 1 || (got < 0 && errno == EOPNOTSUPP) ? std::optional(fd_) : std::nullopt;
+    const auto got = read_cached(position + size - 1, {&last, 1});
+    return got && *got == 1u ? std::optional(fd_) : std::nullopt;
   }
 
   Result<bool> bring_to_cache(uint64_t position, size_t size) const override {

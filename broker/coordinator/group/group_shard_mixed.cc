@@ -13,20 +13,14 @@ namespace {
 
 // Whether the newcomer speaks a protocol that all classic members speak.
 bool supports(const ConsumerState& group, const JoinGroupRequest& request) {
-  std::vector<std::vector<std::string>> protocols;
-  for (const auto& [id, member] : group.members()) {
-    if (member->classic && id != request.member_id) {
-      auto& names = protocols.emplace_back();
-      for (const auto& protocol : member->classic->supported_protocols) {
-        names.push_back(protocol.name);
-      }
-    }
-  }
-  const auto common = common_protocols(protocols);
+  const auto speaks = [&](const auto& entry, const std::string& name) {
+    const auto& [id, member] = entry;
+    return !member->classic || id == request.member_id ||
+           std::ranges::any_of(member->classic->supported_protocols,
+                               [&name](const auto& spoken) { return spoken.name == name; });
+  };
   return request.protocol_type == kConsumerProtocolType &&
-         std::ranges::any_of(request.protocols, [&](const auto& protocol) {
-           return protocols.empty() || common.contains(protocol.name);
-         });
+         has_common_protocol(request, group.members(), speaks);
 }
 
 ConsumerMember updated(ConsumerMember member, const JoinGroupRequest& request,

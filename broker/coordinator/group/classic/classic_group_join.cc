@@ -38,14 +38,9 @@ bool ClassicGroup::supports(const JoinGroupRequest& request) const {
   if (protocol_type_ && *protocol_type_ != request.protocol_type) {
     return false;
   }
-  const auto spoken_by = [](const std::string& name) {
-    return [&name](const auto& entry) {
-      return std::ranges::any_of(entry.second.protocols,
-                                 [&name](const auto& spoken) { return spoken.first == name; });
-    };
-  };
-  return std::ranges::any_of(request.protocols, [&](const auto& protocol) {
-    return std::ranges::all_of(members_, spoken_by(protocol.name));
+  return has_common_protocol(request, members_, [](const auto& entry, const std::string& name) {
+    return std::ranges::any_of(entry.second.protocols,
+                               [&name](const auto& spoken) { return spoken.first == name; });
   });
 }
 

@@ -1,6 +1,8 @@
 #include "broker/coordinator/group/classic/consumer_protocol.h"
 
 #include <algorithm>
+#include <map>
+#include <set>
 
 #include "protocol/base/reader.h"
 #include "protocol/base/writer.h"
@@ -69,6 +71,8 @@ Bytes write_assignment(const Assignment& assignment, int16_t version,
   return out.flatten();
 }
 
+namespace {
+
 std::set<std::string> common_protocols(
     const std::vector<std::vector<std::string>>& protocols_of_members) {
   std::map<std::string, size_t> counts;
@@ -85,6 +89,8 @@ std::set<std::string> common_protocols(
   }
   return common;
 }
+
+}  // namespace
 
 std::string choose_protocol(const std::vector<std::vector<std::string>>& protocols_of_members) {
   const auto common = common_protocols(protocols_of_members);
