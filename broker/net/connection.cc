@@ -1,5 +1,6 @@
 #include "broker/net/connection.h"
 
+#include <netinet/tcp.h>
 #include <spdlog/spdlog.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 
 namespace klamm::broker {
 
+using asio::ip::tcp;
 using protocol::Bytes;
 using protocol::Splice;
 using protocol::Writer;
@@ -122,9 +124,25 @@ class PartCollector {
   bool failed_ = false;
 };
 
+// A listener for both families sees IPv4 clients under IPv6 addresses.
+asio::ip::address unmapped(const asio::ip::address& address) {
+  return address.is_v6() && address.to_v6().is_v4_mapped()
+             ? asio::ip::make_address_v4(asio::ip::v4_mapped, address.to_v6())
+             : address;
+}
+
+// An algorithm that paces (bbr) starts a timer for each burst, a third of what it costs to send
+// from the page cache; within one machine there is no path to be gentle with. Reno never paces and
+// is part of every kernel.
+void do_not_pace(tcp::socket& socket) {
+  constexpr char kAlgorithm[] = "reno";
+  ::setsockopt(socket.native_handle(), IPPROTO_TCP, TCP_CONGESTION, kAlgorithm,
+               sizeof kAlgorithm - 1);
+}
+
 }  // namespace
 
-Connection::Connection(asio::ip::tcp::socket socket, Shard& shard, std::string listener,
+Connection::Connection(tcp::socket socket, Shard& shard, std::string listener,
                        ConnectionLimits limits, FrameHandler handler)
     : socket_(std::move(socket)),
       shard_(shard),
@@ -137,7 +155,11 @@ Connection::Connection(asio::ip::tcp::socket socket, Shard& shard, std::string l
   if (limits_.send_buffer != kSystemsChoice) {
     socket_.set_option(asio::socket_base::send_buffer_size(limits_.send_buffer), ignored);
   }
-  client_host_ = "/" + socket_.remote_endpoint(ignored).address().to_string(ignored);
+  const asio::ip::address client = unmapped(socket_.remote_endpoint(ignored).address());
+  client_host_ = "/" + client.to_string(ignored);
+  if (client.is_loopback()) {
+    do_not_pace(socket_);
+  }
   last_active_ms_ = shard_.clock().monotonic_ms();
 }
 
@@ -157,7 +179,7 @@ void Connection::wait_readable() {
     return;
   }
   waiting_readable_ = true;
-  socket_.async_wait(asio::ip::tcp::socket::wait_read,
+  socket_.async_wait(tcp::socket::wait_read,
                      [self = shared_from_this()](const asio::error_code& error) {
                        self->waiting_readable_ = false;
                        if (!error) {
@@ -316,7 +338,7 @@ void Connection::mark_done(uint64_t slot, std::optional<Writer> frame) {
 
 void Connection::wait_writable() {
   waiting_writable_ = true;
-  socket_.async_wait(asio::ip::tcp::socket::wait_write,
+  socket_.async_wait(tcp::socket::wait_write,
                      [self = shared_from_this()](const asio::error_code& error) {
                        self->waiting_writable_ = false;
                        if (!error) {

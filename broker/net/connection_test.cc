@@ -1,6 +1,7 @@
 #include "broker/net/connection.h"
 
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,10 +60,12 @@ class ForgetfulSource : public protocol::ByteSource {
 class Exchange {
  public:
   Exchange() {
-    tcp::acceptor acceptor(shard_.io(), {asio::ip::address_v4::loopback(), 0});
-    client_.connect(acceptor.local_endpoint());
+    tcp::acceptor acceptor(shard_.io(), {tcp::v6(), 0});  // of both families
+    client_.connect({asio::ip::address_v4::loopback(), acceptor.local_endpoint().port()});
+    tcp::socket socket = acceptor.accept();
+    descriptor_ = socket.native_handle();
     connection_ =
-        std::make_shared<Connection>(acceptor.accept(), shard_, "PLAINTEXT", ConnectionLimits{},
+        std::make_shared<Connection>(std::move(socket), shard_, "PLAINTEXT", ConnectionLimits{},
                                      [this](Connection&, const Bytes&, uint64_t slot) {
                                        slot_ = slot;
                                        return FrameFate::kGoOn;
@@ -77,6 +80,14 @@ class Exchange {
     client_.non_blocking(true);
   }
   ~Exchange() { connection_->close(); }
+
+  std::string client_host() const { return connection_->client_host(); }
+  std::string congestion_control() const {
+    char name[16] = {};
+    socklen_t size = sizeof name;
+    REQUIRE(::getsockopt(descriptor_, IPPROTO_TCP, TCP_CONGESTION, name, &size) == 0);
+    return name;
+  }
 
   // All that the client gets of an answer that is `records` of a source between two bytes.
   std::vector<uint8_t> answer(std::shared_ptr<const protocol::ByteSource> source) {
@@ -106,6 +117,7 @@ class Exchange {
   Shard shard_{timers_, *clock_, background_};
   tcp::socket client_{shard_.io()};
   std::shared_ptr<Connection> connection_;
+  int descriptor_ = -1;
   std::optional<uint64_t> slot_;
 };
 
@@ -152,4 +164,10 @@ TEST_CASE("a log that is cut while its records are on their way ends the connect
   const auto file = file_of(path);
   REQUIRE(file->truncate(kSize - 1'000).has_value());
   CHECK(Exchange().answer(file).size() < kSize);
+}
+
+TEST_CASE("a client of this machine is known by its IPv4 address, and what it gets is not paced") {
+  const Exchange exchange;
+  CHECK(exchange.client_host() == "/127.0.0.1");
+  CHECK(exchange.congestion_control() == "reno");
 }
