@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "broker/sim/clients.h"
-#include "protocol/generated/consumer_group_heartbeat_request.h"
 #include "protocol/generated/offset_commit_request.h"
 #include "protocol/generated/offset_commit_response.h"
 #include "protocol/generated/offset_fetch_request.h"
@@ -15,17 +14,17 @@ using namespace protocol;
 
 namespace {
 
-constexpr const char* kGroup = "k";
 constexpr const char* kOffsetsTopic = "__consumer_offsets";  // of one partition here
 constexpr int8_t kGroupKey = 0;
 constexpr int64_t kPauseMs = 400;
-constexpr int32_t kRebalanceTimeoutMs = 60'000;
 constexpr int32_t kLeaveEpoch = -1;
 
 }  // namespace
 
-Members::Members(SimCluster& cluster, std::string topic, int32_t partitions, size_t count)
+Members::Members(SimCluster& cluster, Membership membership, std::string topic, int32_t partitions,
+                 size_t count)
     : cluster_(cluster),
+      membership_(std::move(membership)),
       topic_(std::move(topic)),
       places_(static_cast<size_t>(partitions)),
       members_(count) {}
@@ -70,7 +69,7 @@ void Members::go_on(const std::shared_ptr<Member>& member) {
     return begin_life(static_cast<size_t>(seat));
   }
   cluster_.after(static_cast<int64_t>(chance(kPauseMs)), [this, member] {
-    find_coordinator(cluster_, kGroupKey, kGroup,
+    find_coordinator(cluster_, kGroupKey, membership_.group,
                      [this, member](size_t node) { act(member, node); });
   });
 }
@@ -84,35 +83,23 @@ void Members::act(const std::shared_ptr<Member>& member, size_t node) {
 }
 
 void Members::heartbeat(const std::shared_ptr<Member>& member, size_t node) {
-  ConsumerGroupHeartbeatRequest request;
-  request.group_id = kGroup;
-  request.member_id = member->id;
-  request.member_epoch = member->epoch;
-  request.rebalance_timeout_ms = kRebalanceTimeoutMs;
-  request.subscribed_topic_names = std::vector<std::string>{topic_};
-  request.topic_partitions.emplace();
-  if (!member->owned.empty()) {
-    auto& topic = request.topic_partitions->emplace_back();
-    topic.topic_id = topic_id_;
-    for (const auto& [partition, tenure] : member->owned) {
-      topic.partitions.push_back(partition);
-    }
+  Said said{member->id, member->epoch, {}};
+  for (const auto& [partition, tenure] : member->owned) {
+    said.owned.insert(partition);
   }
   const bool asks_it = is_coordinator(node);
-  cluster_.ask<ConsumerGroupHeartbeatResponse>(
-      node, std::move(request), kClientTimeoutMs,
-      [this, member, node, asks_it,
-       asked_ms = cluster_.now_ms()](const Result<ConsumerGroupHeartbeatResponse>& answer) {
-        if (answer && asks_it && is_coordinator(node)) {
-          take(member, *answer, asked_ms);
+  membership_.heartbeat(
+      cluster_, node, said, topic_, topic_id_,
+      [this, member, node, asks_it, asked_ms = cluster_.now_ms()](const Result<Told>& told) {
+        if (told && asks_it && is_coordinator(node)) {
+          take(member, *told, asked_ms);
         }
         go_on(member);
       });
 }
 
-void Members::take(const std::shared_ptr<Member>& member,
-                   const ConsumerGroupHeartbeatResponse& answer, int64_t asked_ms) {
-  switch (answer.error_code) {
+void Members::take(const std::shared_ptr<Member>& member, const Told& told, int64_t asked_ms) {
+  switch (told.error) {
     case ErrorCode::kNone: break;
     case ErrorCode::kFencedMemberEpoch:
     case ErrorCode::kUnknownMemberId:
@@ -121,17 +108,13 @@ void Members::take(const std::shared_ptr<Member>& member,
     case ErrorCode::kCoordinatorNotAvailable:
     case ErrorCode::kCoordinatorLoadInProgress: return;
     default:
-      return say("a member of a consumer group was told " +
-                 std::string(name_of(answer.error_code)));
+      return say("a member of group " + membership_.group + " was told " +
+                 std::string(name_of(told.error)));
   }
-  member->epoch = answer.member_epoch;
+  member->epoch = told.epoch;
   member->session_end_ms = asked_ms + kSessionMs;
-  if (answer.assignment) {
-    std::set<int32_t> partitions;
-    for (const auto& topic : answer.assignment->topic_partitions) {
-      partitions.insert(topic.partitions.begin(), topic.partitions.end());
-    }
-    assign(member, partitions);
+  if (told.assigned) {
+    assign(member, *told.assigned);
   }
 }
 
@@ -157,8 +140,8 @@ void Members::assign(const std::shared_ptr<Member>& member, const std::set<int32
 void Members::own(const std::shared_ptr<Member>& member, int32_t partition) {
   Place& place = places_.at(static_cast<size_t>(partition));
   if (place.owner != nullptr && cluster_.now_ms() < place.owner->session_end_ms) {
-    say("partition " + std::to_string(partition) + " was given to " + member->id + ", and " +
-        place.owner->id + " has it for " +
+    say("group " + membership_.group + ": partition " + std::to_string(partition) +
+        " was given to " + member->id + ", and " + place.owner->id + " has it for " +
         std::to_string(place.owner->session_end_ms - cluster_.now_ms()) + " ms more");
   }
   place.owner = member;
@@ -180,13 +163,9 @@ void Members::give_up(Member& member) {
 
 void Members::leave(const std::shared_ptr<Member>& member, size_t node) {
   give_up(*member);  // it stops reading before it says so
-  ConsumerGroupHeartbeatRequest request;
-  request.group_id = kGroup;
-  request.member_id = member->id;
-  request.member_epoch = kLeaveEpoch;
-  cluster_.ask<ConsumerGroupHeartbeatResponse>(
-      node, std::move(request), kClientTimeoutMs,
-      [this, member](const Result<ConsumerGroupHeartbeatResponse>&) {
+  membership_.heartbeat(
+      cluster_, node, {member->id, kLeaveEpoch, {}}, topic_, topic_id_,
+      [this, member](const Result<Told>&) {
         member->is_dead = true;
         member->busy = false;
         if (!stopping_) {
@@ -201,7 +180,7 @@ void Members::commit(const std::shared_ptr<Member>& member, size_t node) {
   Place& place = places_.at(static_cast<size_t>(partition));
   const int64_t offset = ++place.tried;
   OffsetCommitRequest request;
-  request.group_id = kGroup;
+  request.group_id = membership_.group;
   request.member_id = member->id;
   request.generation_id_or_member_epoch = member->epoch;
   request.topics = {{.topic_id = topic_id_,
@@ -225,7 +204,7 @@ void Members::note_commit(int32_t partition, uint64_t tenure, int64_t offset, in
   Place& place = places_.at(static_cast<size_t>(partition));
   ++commits_;
   if (place.tenure != tenure && place.since_ms <= asked_ms) {
-    say("a commit to partition " + std::to_string(partition) +
+    say("group " + membership_.group + ": a commit to partition " + std::to_string(partition) +
         " was taken from one who had lost it");
   }
   place.committed = std::max(place.committed, offset);
@@ -234,7 +213,7 @@ void Members::note_commit(int32_t partition, uint64_t tenure, int64_t offset, in
 
 void Members::read(const std::shared_ptr<Member>& member, size_t node) {
   OffsetFetchRequest request;
-  request.groups = {{.group_id = kGroup}};
+  request.groups = {{.group_id = membership_.group}};
   request.groups[0].topics.emplace();
   auto& topic = request.groups[0].topics->emplace_back();
   topic.topic_id = topic_id_;
@@ -255,8 +234,9 @@ void Members::read(const std::shared_ptr<Member>& member, size_t node) {
               answer->groups[0].topics.at(0).partitions.at(i).committed_offset, 0);
           if (found > places_[i].tried ||
               (found < committed[i] && !places_[i].unsure.contains(found))) {
-            say("partition " + std::to_string(i) + ": offset " + std::to_string(committed[i]) +
-                " was committed, then " + std::to_string(found) + " was told");
+            say("group " + membership_.group + ": partition " + std::to_string(i) + ": offset " +
+                std::to_string(committed[i]) + " was committed, then " + std::to_string(found) +
+                " was told");
           }
         }
         go_on(member);

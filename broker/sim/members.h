@@ -1,6 +1,6 @@
 #pragma once
-// Members of a consumer group (KIP-848) in the simulated cluster, which come, go, fall silent and
-// commit, and their judge: a partition has one owner at a time, who was there before commits
+// Members of a group in the simulated cluster, which come, go, fall silent and commit, and their
+// judge: a partition has one owner at a time, who was there before commits
 // nothing any more, and what was committed does not go back.
 #include <map>
 #include <memory>
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "broker/sim/membership.h"
 #include "broker/sim/sim_cluster.h"
-#include "protocol/generated/consumer_group_heartbeat_response.h"
 
 namespace klamm::broker::sim {
 
@@ -17,11 +17,13 @@ class Members {
  public:
   static constexpr int64_t kSessionMs = 6'000;
 
-  Members(SimCluster& cluster, std::string topic, int32_t partitions, size_t count);
+  Members(SimCluster& cluster, Membership membership, std::string topic, int32_t partitions,
+          size_t count);
 
   void start(const protocol::Uuid& topic_id);
   void stop() { stopping_ = true; }
   bool is_idle() const;
+  const std::string& group() const { return membership_.group; }
   size_t commits() const { return commits_; }
   // Whether each partition has an owner among those that live.
   bool have_all() const;
@@ -60,14 +62,14 @@ class Members {
   void leave(const std::shared_ptr<Member>& member, size_t node);
   void commit(const std::shared_ptr<Member>& member, size_t node);
   void read(const std::shared_ptr<Member>& member, size_t node);
-  void take(const std::shared_ptr<Member>& member,
-            const protocol::ConsumerGroupHeartbeatResponse& answer, int64_t asked_ms);
+  void take(const std::shared_ptr<Member>& member, const Told& told, int64_t asked_ms);
   void assign(const std::shared_ptr<Member>& member, const std::set<int32_t>& partitions);
   void own(const std::shared_ptr<Member>& member, int32_t partition);
   void give_up(Member& member);
   void note_commit(int32_t partition, uint64_t tenure, int64_t offset, int64_t asked_ms);
 
   SimCluster& cluster_;
+  Membership membership_;
   std::string topic_;
   protocol::Uuid topic_id_;
   bool stopping_ = false;

@@ -23,7 +23,8 @@ struct Outcome {
   size_t commits = 0;
   size_t transactions = 0;  // committed
   size_t shared = 0;        // records that a share group has acknowledged
-  size_t member_commits = 0;
+  size_t consumer_commits = 0;
+  size_t streams_commits = 0;
   uint64_t trace = 0;
 };
 
@@ -38,7 +39,8 @@ class Life {
         readers_(cluster_, "t", 3),
         transactors_(cluster_, 3, 6),
         sharers_(cluster_, "x", 6, 2),
-        members_(cluster_, "x", 6, 4),
+        consumers_(cluster_, consumer_membership(), "x", 6, 4),
+        streams_(cluster_, streams_membership(), "x", 6, 3),
         onlooker_(cluster_, power_) {}
 
   Outcome live(int64_t trouble_ms) {
@@ -51,7 +53,8 @@ class Life {
     readers_.start(load_.topic_id());
     transactors_.start();
     sharers_.start(transactors_.topic_id());
-    members_.start(transactors_.topic_id());
+    consumers_.start(transactors_.topic_id());
+    streams_.start(transactors_.topic_id());
     const int64_t end = cluster_.now_ms() + trouble_ms;
     while (cluster_.now_ms() < end) {
       cluster_.run(static_cast<int64_t>(chance_.next() % 400) + 1);
@@ -85,7 +88,8 @@ class Life {
     outcome.commits = readers_.commits();
     outcome.transactions = transactors_.committed();
     outcome.shared = sharers_.acknowledged();
-    outcome.member_commits = members_.commits();
+    outcome.consumer_commits = consumers_.commits();
+    outcome.streams_commits = streams_.commits();
     outcome.trace = cluster_.trace();
     return outcome;
   }
@@ -107,6 +111,8 @@ class Life {
                                 {"share.coordinator.state.topic.min.isr", "1"},
                                 {"group.consumer.min.session.timeout.ms", session()},
                                 {"group.consumer.session.timeout.ms", session()},
+                                {"group.streams.min.session.timeout.ms", session()},
+                                {"group.streams.session.timeout.ms", session()},
                                 {kAbortCheck, "1000"},
                                 {"leader.imbalance.check.interval.seconds", "5"}};
     if (power_) {
@@ -240,19 +246,19 @@ class Life {
       return told.value_or("nobody tells the offsets of transactions");
     }
     std::string wrong = transactors_.check();
-    wrong = wrong.empty() ? check_members() : wrong;
+    wrong = wrong.empty() ? check(consumers_) : wrong;
+    wrong = wrong.empty() ? check(streams_) : wrong;
     wrong = wrong.empty() ? check_shared() : wrong;
     return wrong.empty() ? load_.check(readers_) : wrong;
   }
-  std::string check_members() {
-    if (!comes_true(200, 500,
-                    [this] { return members_.have_all() || !members_.wrong().empty(); })) {
-      return "a partition has no owner among the members of the consumer group";
+  std::string check(Members& members) {
+    if (!comes_true(200, 500, [&] { return members.have_all() || !members.wrong().empty(); })) {
+      return "a partition has no owner in group " + members.group();
     }
-    members_.stop();
-    return comes_true(100, 200, [this] { return members_.is_idle(); })
-               ? members_.wrong()
-               : "a member of the consumer group does not end";
+    members.stop();
+    return comes_true(100, 200, [&] { return members.is_idle(); })
+               ? members.wrong()
+               : "a member of group " + members.group() + " does not end";
   }
   // Records that dead members have come back when their locks run out.
   std::string check_shared() {
@@ -271,7 +277,8 @@ class Life {
   Readers readers_;
   Transactors transactors_;
   Sharers sharers_;
-  Members members_;
+  Members consumers_;
+  Members streams_;
   Onlooker onlooker_;
   bool wiped_in_vain_ = false;
 };
@@ -307,7 +314,8 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   size_t commits = 0;
   size_t transactions = 0;
   size_t shared = 0;
-  size_t member_commits = 0;
+  size_t consumer_commits = 0;
+  size_t streams_commits = 0;
   for (const uint64_t seed : seeds) {
     const Outcome outcome = live(seed, 20'000);
     INFO("seed " << seed << ": " << outcome.wrong);
@@ -317,14 +325,16 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
     commits += outcome.commits;
     transactions += outcome.transactions;
     shared += outcome.shared;
-    member_commits += outcome.member_commits;
+    consumer_commits += outcome.consumer_commits;
+    streams_commits += outcome.streams_commits;
   }
   CHECK(acknowledged > 100 * seeds.size());
   CHECK(read > 50 * seeds.size());
   CHECK(commits > 10 * seeds.size());
   CHECK(transactions > 20 * seeds.size());
   CHECK(shared > 20 * seeds.size());
-  CHECK(member_commits > 20 * seeds.size());
+  CHECK(consumer_commits > 20 * seeds.size());
+  CHECK(streams_commits > 20 * seeds.size());
 }
 
 TEST_CASE("a broker whose power was cut leads nothing, though it was the last in sync") {
