@@ -103,9 +103,14 @@ void ShareStateShard::initialize(const SharePartitionKey& key, int32_t state_epo
     return respond(exists.error().code);
   }
   SharePartitionState state;
-  state.snapshot_epoch = known == states_.end() ? 0 : known->second.snapshot_epoch + 1;
+  if (known != states_.end()) {
+    state.snapshot_epoch = known->second.snapshot_epoch + 1;
+    // Kafka writes 0; leaders of before would be let in again once the records before are gone.
+    state.leader_epoch = known->second.leader_epoch;
+  }
   state.state_epoch = state_epoch;
   state.start_offset = start_offset;
+  state.delivery_complete_count = start_offset == -1 ? -1 : 0;  // from a decided start on it counts
   state.created_ms = now_ms;
   state.written_ms = now_ms;
   sink_.append({snapshot_record(key, state)}, copyable(std::move(respond)));
