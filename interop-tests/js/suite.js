@@ -165,7 +165,10 @@ const tests = {
     let next = 0;
     const pump = async (until) => {
       while (acknowledged.length < until) {
-        const batch = values(next, next + 10);
+        // To one partition: of what goes to several leaders kafkajs forgets the part of one that has died, if the next leader
+        // has taken its own part already, and tells that all was written.
+        const partition = (next / 10) % 3;
+        const batch = values(next, next + 10).map((m) => ({ ...m, partition }));
         next += 10;
         await producer.send({ topic, messages: batch });
         acknowledged.push(...batch.map((m) => m.value));
