@@ -169,17 +169,17 @@ std::optional<CompletedTxn> ProducerState::update(const BatchView& batch,
     return std::nullopt;
   }
   ProducerEntry& entry = producers_[batch.producer_id()];
-  // A coordinator repeats a marker when it is not sure that it arrived; where each transaction has
-  // its epoch that says nothing of the one that is being verified.
-  const bool repeats = batch.is_control() && transaction_version >= 2 &&
-                       batch.producer_epoch() == entry.epoch && entry.txn_first_offset < 0;
   if (batch.producer_epoch() != entry.epoch) {
     entry.epoch = batch.producer_epoch();
     entry.batches.clear();
   }
   entry.last_timestamp = batch.max_timestamp();
-  if (!repeats) {
-    verifications_.erase(batch.producer_id());
+  const auto asked = verifications_.find(batch.producer_id());
+  // Where each transaction has its epoch a marker brings that of the next one, which may be asked
+  // for already: the marker says nothing of it, also when it is repeated.
+  if (asked != verifications_.end() && !(batch.is_control() && transaction_version >= 2 &&
+                                         batch.producer_epoch() == asked->second.epoch)) {
+    verifications_.erase(asked);
   }
   if (batch.is_control()) {
     return take_marker(batch, entry);

@@ -107,6 +107,17 @@ TEST_CASE("a transactional batch is taken once its transaction is verified (KIP-
     apply(state, marker);
     CHECK(outcome(state, first, verified(next)) == ErrorCode::kInvalidTxnState);
   }
+  SECTION("under transaction.version 2 the marker of the transaction before leaves it") {
+    apply(state, first);
+    const auto next = transactional(1, 0);
+    const uint64_t asked = begin(state, next);
+    const auto marker = transactional(1, 0, true);
+    state.update(*protocol::BatchView::parse(marker.span()), 2);
+    CHECK(outcome(state, next, verified(asked)) == ErrorCode::kNone);
+    const auto own = transactional(2, 0, true);
+    state.update(*protocol::BatchView::parse(own.span()), 2);
+    CHECK(outcome(state, transactional(2, 0), verified(asked)) == ErrorCode::kInvalidTxnState);
+  }
   SECTION("a later batch does not pass an earlier one that failed") {
     CHECK(begin(state, transactional(0, 2)) == token);
     CHECK(outcome(state, transactional(0, 2), verified(token)) ==

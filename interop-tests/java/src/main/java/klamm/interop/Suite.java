@@ -83,6 +83,9 @@ public final class Suite {
       } catch (Throwable problem) {
         failed++;
         System.out.println("not ok " + test.getKey() + ": " + problem);
+        for (Throwable cause = problem.getCause(); cause != null; cause = cause.getCause()) {
+          System.out.println("   caused by " + cause);
+        }
         for (StackTraceElement at : problem.getStackTrace()) {
           if (at.getClassName().startsWith("klamm")) {
             System.out.println("   at " + at);
