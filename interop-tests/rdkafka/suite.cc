@@ -126,9 +126,10 @@ std::string text(const RdKafka::Message& message) {
 
 // Creation is only in the C interface.
 rd_kafka_resp_err_t create_topic(TestProducer& producer, const std::string& topic, int partitions) {
+  constexpr int kDefaultFactor = -1;
   char why[256];
   rd_kafka_NewTopic_t* wanted =
-      rd_kafka_NewTopic_new(topic.c_str(), partitions, 1, why, sizeof why);
+      rd_kafka_NewTopic_new(topic.c_str(), partitions, kDefaultFactor, why, sizeof why);
   REQUIRE(wanted != nullptr);
   rd_kafka_t* const handle = producer.producer->c_ptr();
   rd_kafka_queue_t* const queue = rd_kafka_queue_new(handle);
@@ -171,6 +172,7 @@ TEST_CASE("every compression round trips with keys, headers and timestamps") {
   for (const std::string codec : {"none", "gzip", "snappy", "lz4", "zstd"}) {
     const std::string topic = new_name();
     TestProducer producer({{"compression.type", codec}, {"linger.ms", "20"}});
+    REQUIRE(create_topic(producer, topic, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
     const int64_t now = std::chrono::duration_cast<std::chrono::milliseconds>(
                             std::chrono::system_clock::now().time_since_epoch())
                             .count();
@@ -194,6 +196,7 @@ TEST_CASE("every compression round trips with keys, headers and timestamps") {
 TEST_CASE("offsets are found by time") {
   const std::string topic = new_name();
   TestProducer producer;
+  REQUIRE(create_topic(producer, topic, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
   const int64_t base = 1'790'000'000'000;
   for (int i = 0; i < 50; ++i) {
     producer.send(topic, "v", "", base + i * 1000);
@@ -219,6 +222,7 @@ TEST_CASE("a group resumes where it committed, over a clean restart and a kill")
     const std::string topic = new_name();
     const std::string group = new_name();
     TestProducer producer;
+    REQUIRE(create_topic(producer, topic, 1) == RD_KAFKA_RESP_ERR_NO_ERROR);
     for (int i = 0; i < 100; ++i) {
       producer.send(topic, std::to_string(i));
     }

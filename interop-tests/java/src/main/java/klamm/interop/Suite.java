@@ -226,7 +226,7 @@ public final class Suite {
           return false;
         }
       }, "the deletion");
-      equal(admin.describeCluster().nodes().get().size(), 1);
+      equal(admin.describeCluster().nodes().get().size(), Integer.parseInt(System.getenv().getOrDefault("REPLICAS", "1")));
       check(admin.describeCluster().clusterId().get() != null, "cluster id");
     }
   }
