@@ -337,6 +337,20 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   CHECK(streams_commits > 20 * seeds.size());
 }
 
+TEST_CASE("transactions that follow each other at once are all let in while nothing happens") {
+  spdlog::set_level(spdlog::level::off);
+  SimCluster cluster({.nodes = 3, .seed = 1, .config = {{"offsets.topic.num.partitions", "1"}}});
+  Transactors transactors(cluster, 3, 6);
+  for (int i = 0; i < 600 && !transactors.create(); ++i) {
+    cluster.run(50);
+  }
+  transactors.start();
+  cluster.run(20'000);
+  transactors.stop();
+  CHECK(transactors.committed() > 100);
+  CHECK(transactors.unconfirmed() == 0);
+}
+
 TEST_CASE("a broker whose power was cut leads nothing, though it was the last in sync") {
   spdlog::set_level(spdlog::level::off);
   SimCluster cluster({.nodes = 5, .seed = 1, .config = {{"offsets.topic.num.partitions", "1"}}});

@@ -202,6 +202,7 @@ void Transactors::on_written(Producer& producer, const std::string& value, Error
   if (is_passing(code)) {
     return later(producer, [this, &producer] { write(producer); });
   }
+  unconfirmed_ += code == ErrorCode::kInvalidTxnState;
   if (code != ErrorCode::kNone) {
     return give_up(producer);
   }
@@ -293,7 +294,8 @@ void Transactors::on_ended(Producer& producer, bool commits, ErrorCode code,
     ++producer.lives;
     return begin_life(producer);
   }
-  later(producer, [this, &producer] { begin(producer); });
+  // At once, as many producers do: the markers may still be on their way.
+  chance(2) == 0 ? begin(producer) : later(producer, [this, &producer] { begin(producer); });
 }
 
 // What is open is left behind; the next life has it aborted.

@@ -27,6 +27,9 @@ class Transactors {
   void stop() { stopping_ = true; }
   bool is_idle() const;
   size_t committed() const;
+  // Batches that were told to be in no transaction, for which there is no reason while nothing
+  // happens to the cluster.
+  size_t unconfirmed() const { return unconfirmed_; }
   // What is wrong, empty when nothing is. For a cluster that has healed, and that is idle.
   std::string check();
   const protocol::Uuid& topic_id() const { return topic_id_; }
@@ -96,6 +99,7 @@ class Transactors {
   protocol::Uuid topic_id_;
   bool creating_ = false;
   bool stopping_ = false;
+  size_t unconfirmed_ = 0;
   std::vector<Producer> producers_;
   std::vector<Reader> readers_;
   std::set<std::string> committed_values_;
