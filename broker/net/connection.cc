@@ -198,12 +198,10 @@ void Connection::on_readable() {
       paused_ = true;
       break;
     }
-    const bool alive = in_frame_ ? read_into_frame() : read_into_scratch(drained);
-    if (!alive) {
+    if (!read_some(drained)) {
       close();
       break;
     }
-    drained = drained || (in_frame_ && errno == EAGAIN);
   }
   reading_ = false;
   flush();
@@ -212,28 +210,30 @@ void Connection::on_readable() {
   }
 }
 
-// The rest of a frame goes straight into its buffer.
-bool Connection::read_into_frame() {
-  errno = 0;
-  const ssize_t got = ::recv(socket_.native_handle(), frame_.mutable_data() + frame_held_,
-                             frame_.size() - frame_held_, 0);
-  if (got <= 0) {
-    return got < 0 && (errno == EAGAIN || errno == EINTR);
-  }
-  frame_held_ += static_cast<size_t>(got);
-  return frame_held_ < frame_.size() || finish_frame();
+// Behind a large frame another is likely, most of which is to go straight into its buffer.
+size_t Connection::room_behind_frame() const {
+  return last_frame_ >= kLargeFrame ? kPeek : Shard::kReadScratchSize;
 }
 
-bool Connection::read_into_scratch(bool& drained) {
-  // Behind a large frame another is likely, most of which is to go straight into its buffer.
-  const size_t room = last_frame_ >= kLargeFrame ? kPeek : Shard::kReadScratchSize;
-  const ssize_t got = ::recv(socket_.native_handle(), shard_.read_scratch(), room, 0);
-  if (got <= 0) {
+// The rest of a frame goes straight into its buffer, and with the same call comes what follows it.
+bool Connection::read_some(bool& drained) {
+  const size_t rest = in_frame_ ? frame_.size() - frame_held_ : 0;
+  iovec parts[2] = {{in_frame_ ? frame_.mutable_data() + frame_held_ : nullptr, rest},
+                    {shard_.read_scratch(), room_behind_frame()}};
+  const bool skips_frame = rest == 0;
+  const ssize_t put = ::readv(socket_.native_handle(), parts + skips_frame, 2 - skips_frame);
+  if (put <= 0) {
     drained = true;
-    return got < 0 && (errno == EAGAIN || errno == EINTR);
+    return put < 0 && (errno == EAGAIN || errno == EINTR);
   }
-  drained = static_cast<size_t>(got) < room;
-  return take_bytes(shard_.read_scratch(), static_cast<size_t>(got));
+  const auto got = static_cast<size_t>(put);
+  drained = got < rest + parts[1].iov_len;
+  const size_t into_frame = std::min(got, rest);
+  frame_held_ += into_frame;
+  if (in_frame_ && frame_held_ == frame_.size() && !finish_frame()) {
+    return false;
+  }
+  return take_bytes(shard_.read_scratch(), got - into_frame);
 }
 
 bool Connection::take_bytes(const uint8_t* data, size_t size) {

@@ -91,8 +91,8 @@ class Connection : public ReplySink, public std::enable_shared_from_this<Connect
   void wait_readable();
   void wait_writable();
   void on_readable();
-  bool read_into_frame();
-  bool read_into_scratch(bool& drained);
+  size_t room_behind_frame() const;
+  bool read_some(bool& drained);
   bool take_bytes(const uint8_t* data, size_t size);
   bool begin_frame(int32_t size);
   bool finish_frame();
