@@ -8,7 +8,7 @@
 //   bench_client ready    PORT TOPIC PARTITIONS       (until every partition tells its end)
 //   bench_client hold     MEGABYTES                   (all free memory but these, until input ends)
 //   bench_client transfer FILE                        (the bare loop: page cache to a socket)
-//   bench_client receive  FILE MEGABYTES              (the bare loop: a socket to a new file)
+//   bench_client receive  FILE MEGABYTES CHUNK        (the bare loop: a socket to a new file)
 //   bench_client latency  PORT TOPIC RECORDS_PER_S SECONDS
 //   bench_client requests PORT CONNECTIONS SECONDS
 //   bench_client idle     PORT CONNECTIONS            (until standard input ends)
@@ -334,28 +334,31 @@ void transfer(const std::string& path) {
   std::printf("%.6f %lld\n", thread_cpu_seconds(), static_cast<long long>(total));
 }
 
-// What receiving bytes and writing them into a preallocated file costs at least.
-void receive(const std::string& path, int64_t megabytes) {
+// What receiving bytes and writing them into a preallocated file, so many at a time, costs at
+// least.
+void receive(const std::string& path, int64_t megabytes, size_t chunk_size) {
   const int64_t wanted = megabytes << 20;
   const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC, 0644);
   if (file < 0 || ::fallocate(file, FALLOC_FL_KEEP_SIZE, 0, wanted) != 0) {
     die("cannot make " + path);
   }
-  const Loopback loopback([wanted](Connection& connection) {
-    const std::vector<uint8_t> chunk(kChunk, 'v');
-    for (int64_t sent = 0; sent < wanted; sent += kChunk) {
+  const auto chunks = wanted / static_cast<int64_t>(chunk_size);
+  const Loopback loopback([chunks, chunk_size](Connection& connection) {
+    const std::vector<uint8_t> chunk(chunk_size, 'v');
+    for (int64_t sent = 0; sent < chunks; ++sent) {
       connection.send(chunk);
     }
   });
-  std::vector<uint8_t> buffer(kChunk);
-  for (int64_t total = 0; total < wanted; total += kChunk) {
-    if (::recv(loopback.fd(), buffer.data(), kChunk, MSG_WAITALL) != static_cast<ssize_t>(kChunk) ||
-        ::pwrite(file, buffer.data(), kChunk, total) != static_cast<ssize_t>(kChunk)) {
+  std::vector<uint8_t> buffer(chunk_size);
+  const auto size = static_cast<ssize_t>(chunk_size);
+  for (int64_t done = 0; done < chunks; ++done) {
+    if (::recv(loopback.fd(), buffer.data(), chunk_size, MSG_WAITALL) != size ||
+        ::pwrite(file, buffer.data(), chunk_size, done * size) != size) {
       die("the transfer broke off");
     }
   }
   ::unlink(path.c_str());
-  std::printf("%.6f %lld\n", thread_cpu_seconds(), static_cast<long long>(wanted));
+  std::printf("%.6f %lld\n", thread_cpu_seconds(), static_cast<long long>(chunks * size));
 }
 
 FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets,
@@ -658,7 +661,7 @@ int main(int argc, char** argv) {
   } else if (mode == "transfer") {
     transfer(args.at(1));
   } else if (mode == "receive") {
-    receive(args.at(1), number(2));
+    receive(args.at(1), number(2), static_cast<size_t>(number(3)));
   } else if (mode == "fetch") {
     fetch(number(1), args.at(2), number(3));
   } else if (mode == "latency") {

@@ -5,6 +5,9 @@ import subprocess
 import time
 
 
+BATCH_OF_64_KIB = 65_608  # bytes
+
+
 def folder_of(broker, topic, partition=0):
     return pathlib.Path(broker.folder) / "data" / f"{topic}-{partition}"
 
@@ -32,10 +35,9 @@ def one_size(broker, bench, megabytes, note, record, batch, name, partitions, ac
     topic = f"size{record}-{batch}-{partitions}-{acks}"
     bench.create(broker.port, topic, partitions, {"max.message.bytes": "4000000"})
     bench.client("produce", broker.port, topic, partitions, acks, max(megabytes // 5, 20), batch, record)
-    before = bench.cpu(broker.pid)
-    seconds, size = bench.client("produce", broker.port, topic, partitions, acks, megabytes, batch, record)
-    note(f"produce MB/s ({name})", size / 1e6 / seconds)
-    note(f"produce CPU s/GB ({name})", (bench.cpu(broker.pid) - before) / (size / 1e9))
+    rate, cost = bench.transfers(broker.pid, lambda: bench.client("produce", broker.port, topic, partitions, acks, megabytes // 2, batch, record))
+    note(f"produce MB/s ({name})", rate)
+    note(f"produce CPU s/GB ({name})", cost)
     return topic
 
 
@@ -46,14 +48,14 @@ def sizes(broker, bench, megabytes, note):
             for acks in (1, -1):
                 where = f"{what}, {partitions} partition{'s' if partitions > 1 else ''}"
                 topic = one_size(broker, bench, megabytes, note, record, batch, f"{where}, acks={'all' if acks < 0 else acks}", partitions, acks)
-            before = bench.cpu(broker.pid)
-            seconds, size = bench.client("fetch", broker.port, topic, partitions)
-            note(f"fetch MB/s ({where})", size / 1e6 / seconds)
-            note(f"fetch CPU s/GB ({where})", (bench.cpu(broker.pid) - before) / (size / 1e9))
+            rate, cost = bench.transfers(broker.pid, lambda: bench.client("fetch", broker.port, topic, partitions))
+            note(f"fetch MB/s ({where})", rate)
+            note(f"fetch CPU s/GB ({where})", cost)
     for record, what in ((1024, "1 KiB"), (65536, "64 KiB")):
         one_size(broker, bench, megabytes, note, record, 1 << 20, f"{what} records in 1 MiB batches, 1 partition, acks=1", 1, 1)
-    bare, size = bench.client("receive", pathlib.Path(broker.folder) / "data" / ".bare", megabytes)
-    note("bare loop beside it, 1 MiB from a socket to a new file, CPU s/GB", bare / (size / 1e9))
+    for chunk, what in ((1 << 20, "1 MiB"), (BATCH_OF_64_KIB, "a batch of one 64 KiB record")):
+        bare, size = bench.client("receive", pathlib.Path(broker.folder) / "data" / ".bare", megabytes, chunk)
+        note(f"bare loop beside it, {what} at a time from a socket to a new file, CPU s/GB", bare / (size / 1e9))
 
 
 def synced(broker, bench, note):
