@@ -266,7 +266,7 @@ def main():
     if args.markdown:
         args.markdown.write_text("\n".join(table) + "\n")
     if args.svg:
-        plot(list(theirs), ours, theirs, args.svg)
+        plot([n for n in theirs if "bare loop" not in n], ours, theirs, args.svg)
 
 
 if __name__ == "__main__":
