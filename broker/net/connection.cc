@@ -221,12 +221,12 @@ bool Connection::read_some(bool& drained) {
   iovec parts[2] = {{in_frame_ ? frame_.mutable_data() + frame_held_ : nullptr, rest},
                     {shard_.read_scratch(), room_behind_frame()}};
   const bool skips_frame = rest == 0;
-  const ssize_t put = ::readv(socket_.native_handle(), parts + skips_frame, 2 - skips_frame);
-  if (put <= 0) {
+  const ssize_t count = ::readv(socket_.native_handle(), parts + skips_frame, 2 - skips_frame);
+  if (count <= 0) {
     drained = true;
-    return put < 0 && (errno == EAGAIN || errno == EINTR);
+    return count < 0 && (errno == EAGAIN || errno == EINTR);
   }
-  const auto got = static_cast<size_t>(put);
+  const auto got = static_cast<size_t>(count);
   drained = got < rest + parts[1].iov_len;
   const size_t into_frame = std::min(got, rest);
   frame_held_ += into_frame;

