@@ -65,7 +65,7 @@ void read_newer_protocols(const BrokerConfig& config, GroupShardConfig& shard) {
 
 // The consumers of an application come within moments of each other. A group that was complete
 // before the second one came would rebalance only when the first one's heartbeat is due, after 3 s.
-constexpr int32_t kGatherMs = 2;
+constexpr int32_t kGatherMs = 1;
 
 GroupShardConfig read_config(const BrokerConfig& config) {
   GroupShardConfig shard;
