@@ -36,6 +36,12 @@ struct FakeSink : RecordSink {
     hold ? held.push_back(std::move(committed)) : committed(ErrorCode::kNone);
   }
   int32_t epoch() const override { return 7; }
+  // All that was written, to a second shard or to the next life of the first.
+  void replay_into(CoordinatorShard& other) const {
+    for (size_t i = 0; i < log.size(); ++i) {
+      other.replay(log[i], places[i], now);
+    }
+  }
 };
 
 }  // namespace klamm::broker

@@ -48,14 +48,13 @@ class Script : public GroupFixture {
     : what == "share"   ? share(event)
     : what == "streams" ? streams(event)
                         : other(event);
-    std::vector<std::string> all;
-    for (size_t i = before; i < sink.log.size(); ++i) {
-      all.push_back("+ " +
-                    text_of(sink.log[i], [this](const Uuid& id) { return name_of_topic(id); }));
-    }
-    all.insert(all.end(), said_.begin(), said_.end());
     check_twin();
-    return all;
+    return outcome_of(
+        std::span(sink.log).subspan(before),
+        [this](const auto& record) {
+          return text_of(record, [this](const Uuid& id) { return name_of_topic(id); });
+        },
+        said_);
   }
 
  private:

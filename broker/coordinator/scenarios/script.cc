@@ -110,6 +110,18 @@ std::string text_of(const TaskEpochs& places) {
   });
 }
 
+std::vector<std::string> outcome_of(
+    std::span<const CoordinatorRecord> records,
+    const std::function<std::string(const CoordinatorRecord&)>& text,
+    const std::vector<std::string>& said) {
+  std::vector<std::string> lines;
+  for (const auto& record : records) {
+    lines.push_back("+ " + text(record));
+  }
+  lines.insert(lines.end(), said.begin(), said.end());
+  return lines;
+}
+
 void run_all(const std::string& folder, const std::function<Play()>& begin) {
   const bool writes = std::getenv("KLAMM_SCENARIOS_WRITE") != nullptr;
   std::vector<std::filesystem::path> files;

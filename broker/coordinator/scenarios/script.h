@@ -6,6 +6,7 @@
 //   KLAMM_SCENARIOS_WRITE=1 broker_test "scenarios*"   writes what comes into the files
 #include <functional>
 #include <map>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -38,6 +39,12 @@ std::string text_of(const TaskEpochs& places);
 // each, one line for each record or effect.
 using Play = std::function<std::vector<std::string>(const Event&)>;
 void run_all(const std::string& folder, const std::function<Play()>& begin);
+
+// What a step gives: a line for each record that it wrote, then what was said.
+std::vector<std::string> outcome_of(
+    std::span<const CoordinatorRecord> records,
+    const std::function<std::string(const CoordinatorRecord&)>& text,
+    const std::vector<std::string>& said);
 
 // One line for a record of __consumer_offsets or __transaction_state. `topic_name` knows topics by
 // their ids.

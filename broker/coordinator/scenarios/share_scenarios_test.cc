@@ -6,6 +6,7 @@
 #include "broker/coordinator/fake_sink.h"
 #include "broker/coordinator/record_codec.h"
 #include "broker/coordinator/scenarios/script.h"
+#include "broker/coordinator/share_state/share_state_fixture.h"
 #include "broker/coordinator/share_state/share_state_shard.h"
 #include "broker/share/share_partition.h"
 #include "protocol/generated/share_snapshot_value.h"
@@ -70,29 +71,16 @@ std::vector<DeliveryBatch> parse_batches(const Event& event, size_t from) {
 
 class StateScript {
  public:
-  StateScript() {
-    auto topics = std::make_shared<replication::TopicsImage>();
-    auto topic = std::make_shared<replication::TopicImage>();
-    topic->id = kKey.topic_id;
-    topic->partitions[kKey.partition] = {};
-    topics->by_id[topic->id] = topic;
-    auto image = std::make_shared<replication::MetadataImage>();
-    image->topics = topics;
-    image_ = image;
-    load();
-  }
+  StateScript() { load(); }
 
   std::vector<std::string> play(const Event& event) {
     said_.clear();
     const size_t before = sink_.log.size();
     take(event);
-    std::vector<std::string> all;
-    for (size_t i = before; i < sink_.log.size(); ++i) {
-      all.push_back("+ " + text_of(sink_.log[i]));
-    }
-    all.insert(all.end(), said_.begin(), said_.end());
     CHECK(fed_with_records(nowhere_)->states() == shard_->states());
-    return all;
+    return outcome_of(
+        std::span(sink_.log).subspan(before), [](const auto& record) { return text_of(record); },
+        said_);
   }
 
  private:
@@ -128,9 +116,7 @@ class StateScript {
 
   std::unique_ptr<ShareStateShard> fed_with_records(RecordSink& sink) {
     auto shard = std::make_unique<ShareStateShard>(sink, config_, [this] { return image_; });
-    for (size_t i = 0; i < sink_.log.size(); ++i) {
-      shard->replay(sink_.log[i], sink_.places[i], sink_.now);
-    }
+    sink_.replay_into(*shard);
     return shard;
   }
   void load() {
@@ -181,7 +167,7 @@ class StateScript {
   FakeSink sink_;
   FakeSink nowhere_;
   ShareStateConfig config_{.updates_per_snapshot = 3, .cold_snapshot_ms = 60'000};
-  replication::ImagePtr image_;
+  replication::ImagePtr image_ = image_with_topic(kKey.topic_id, 1);
   std::unique_ptr<ShareStateShard> shard_;
   std::vector<std::string> said_;
 };

@@ -43,13 +43,10 @@ class Script : public TransactionOutput {
     said_.clear();
     const size_t before = sink_.log.size();
     take(event);
-    std::vector<std::string> all;
-    for (size_t i = before; i < sink_.log.size(); ++i) {
-      all.push_back("+ " + text_of(sink_.log[i]));
-    }
-    all.insert(all.end(), said_.begin(), said_.end());
     check_twin();
-    return all;
+    return outcome_of(
+        std::span(sink_.log).subspan(before), [](const auto& record) { return text_of(record); },
+        said_);
   }
 
  private:
@@ -72,9 +69,7 @@ class Script : public TransactionOutput {
     ends_.clear();
     shard_ = std::make_unique<TransactionShard>(sink_, config_, *this);
     sink_.shard = shard_.get();
-    for (const auto& record : sink_.log) {
-      shard_->replay(record, {}, sink_.now);
-    }
+    sink_.replay_into(*shard_);
     shard_->loaded(sink_.now);
   }
 
@@ -139,9 +134,7 @@ class Script : public TransactionOutput {
   void check_twin() {
     FakeSink nowhere;
     TransactionShard twin(nowhere, config_, *this);
-    for (const auto& record : sink_.log) {
-      twin.replay(record, {}, sink_.now);
-    }
+    sink_.replay_into(twin);
     REQUIRE(twin.transactions().size() == shard_->transactions().size());
     for (const auto& [id, known] : shard_->transactions()) {
       CHECK(transaction_record(id, twin.transactions().at(id), 2).value->view() ==

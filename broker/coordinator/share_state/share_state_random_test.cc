@@ -5,6 +5,7 @@
 #include <map>
 
 #include "broker/coordinator/fake_sink.h"
+#include "broker/coordinator/share_state/share_state_fixture.h"
 #include "broker/coordinator/share_state/share_state_shard.h"
 #include "storage/env/clock.h"
 
@@ -26,16 +27,7 @@ struct RandomState {
   static constexpr int64_t kOffsets = 30;
 
   explicit RandomState(uint64_t seed) : random(seed) {
-    auto topics = std::make_shared<replication::TopicsImage>();
-    auto one = std::make_shared<replication::TopicImage>();
-    one->id = topic;
-    for (int32_t i = 0; i < kPartitions; ++i) {
-      one->partitions[i] = {};
-    }
-    topics->by_id[topic] = one;
-    auto fresh = std::make_shared<replication::MetadataImage>();
-    fresh->topics = topics;
-    image = fresh;
+    image = image_with_topic(topic, kPartitions);
     load();
   }
 
@@ -45,9 +37,7 @@ struct RandomState {
 
   std::unique_ptr<ShareStateShard> fed_with_records(RecordSink& into) {
     auto made = std::make_unique<ShareStateShard>(into, config, [this] { return image; });
-    for (size_t i = 0; i < sink.log.size(); ++i) {
-      made->replay(sink.log[i], sink.places[i], sink.now);
-    }
+    sink.replay_into(*made);
     return made;
   }
   void load() {

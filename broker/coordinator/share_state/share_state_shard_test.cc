@@ -5,6 +5,7 @@
 #include <catch2/catch.hpp>
 
 #include "broker/coordinator/fake_sink.h"
+#include "broker/coordinator/share_state/share_state_fixture.h"
 
 using namespace klamm;
 using namespace klamm::broker;
@@ -21,14 +22,7 @@ struct StateFixture {
   int64_t now = 1'000;
 
   StateFixture() {
-    auto topics = std::make_shared<replication::TopicsImage>();
-    auto one = std::make_shared<replication::TopicImage>();
-    one->id = topic;
-    one->partitions[0] = {};
-    topics->by_id[topic] = one;
-    auto fresh = std::make_shared<replication::MetadataImage>();
-    fresh->topics = topics;
-    image = fresh;
+    image = image_with_topic(topic, 1);
     shard = make_shard(sink);
     sink.shard = shard.get();
     shard->loaded(now);
@@ -39,9 +33,7 @@ struct StateFixture {
   void check_twin() {
     FakeSink unused;
     const auto other = make_shard(unused);
-    for (size_t i = 0; i < sink.log.size(); ++i) {
-      other->replay(sink.log[i], sink.places[i], now);
-    }
+    sink.replay_into(*other);
     CHECK(other->states() == shard->states());
   }
   template <class Call>
