@@ -37,9 +37,9 @@ struct FakeSink : RecordSink {
   }
   int32_t epoch() const override { return 7; }
   // All that was written, to a second shard or to the next life of the first.
-  void replay_into(CoordinatorShard& other) const {
+  void replay_into(CoordinatorShard& other, int64_t now_ms) const {
     for (size_t i = 0; i < log.size(); ++i) {
-      other.replay(log[i], places[i], now);
+      other.replay(log[i], places[i], now_ms);
     }
   }
 };

@@ -39,9 +39,7 @@ struct GroupFixture {
   std::unique_ptr<GroupShard> twin() {
     static FakeSink unused;
     auto other = make_shard(unused);
-    for (size_t i = 0; i < sink.log.size(); ++i) {
-      other->replay(sink.log[i], sink.places[i], now);
-    }
+    sink.replay_into(*other, now);
     return other;
   }
   // A topic of that many partitions, new or grown.

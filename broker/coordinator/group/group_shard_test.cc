@@ -296,9 +296,7 @@ TEST_CASE("offsets in a transaction count from its commit on (KIP-98)") {
     FakeSink other_sink;
     const auto made = f.make_shard(other_sink);
     GroupShard& other = *made;
-    for (size_t i = 0; i < f.sink.log.size(); ++i) {
-      other.replay(f.sink.log[i], f.sink.places[i], 0);
-    }
+    f.sink.replay_into(other, 0);
     CHECK(other.offsets().has_pending("g", {"t", 0}));
     other.end_transaction(5, true);
     CHECK(other.offsets().group("g")->at({"t", 0}).offset == 10);

@@ -112,9 +112,7 @@ class Script : public GroupFixture {
     } else if (what == "load") {
       shard->unloaded();
       shard = make_shard(sink);
-      for (size_t i = 0; i < sink.log.size(); ++i) {
-        shard->replay(sink.log[i], sink.places[i], now);
-      }
+      sink.replay_into(*shard, now);
       sink.shard = shard.get();
       shard->loaded(now);
     } else {

@@ -116,7 +116,7 @@ class StateScript {
 
   std::unique_ptr<ShareStateShard> fed_with_records(RecordSink& sink) {
     auto shard = std::make_unique<ShareStateShard>(sink, config_, [this] { return image_; });
-    sink_.replay_into(*shard);
+    sink_.replay_into(*shard, sink_.now);
     return shard;
   }
   void load() {

@@ -69,7 +69,7 @@ class Script : public TransactionOutput {
     ends_.clear();
     shard_ = std::make_unique<TransactionShard>(sink_, config_, *this);
     sink_.shard = shard_.get();
-    sink_.replay_into(*shard_);
+    sink_.replay_into(*shard_, sink_.now);
     shard_->loaded(sink_.now);
   }
 
@@ -134,7 +134,7 @@ class Script : public TransactionOutput {
   void check_twin() {
     FakeSink nowhere;
     TransactionShard twin(nowhere, config_, *this);
-    sink_.replay_into(twin);
+    sink_.replay_into(twin, sink_.now);
     REQUIRE(twin.transactions().size() == shard_->transactions().size());
     for (const auto& [id, known] : shard_->transactions()) {
       CHECK(transaction_record(id, twin.transactions().at(id), 2).value->view() ==

@@ -37,7 +37,7 @@ struct RandomState {
 
   std::unique_ptr<ShareStateShard> fed_with_records(RecordSink& into) {
     auto made = std::make_unique<ShareStateShard>(into, config, [this] { return image; });
-    sink.replay_into(*made);
+    sink.replay_into(*made, sink.now);
     return made;
   }
   void load() {

@@ -33,7 +33,7 @@ struct StateFixture {
   void check_twin() {
     FakeSink unused;
     const auto other = make_shard(unused);
-    sink.replay_into(*other);
+    sink.replay_into(*other, now);
     CHECK(other->states() == shard->states());
   }
   template <class Call>

@@ -37,9 +37,7 @@ struct Fixture {
     output.ends.clear();
     shard = std::make_unique<TransactionShard>(sink, config, output);
     sink.shard = shard.get();
-    for (const auto& record : sink.log) {
-      shard->replay(record, {}, sink.now);
-    }
+    sink.replay_into(*shard, sink.now);
     shard->loaded(sink.now);
   }
   TransactionShard::Identified init(std::optional<ProducerIdentity> expected = {}) {
