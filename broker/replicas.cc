@@ -149,6 +149,10 @@ Result<Replicas::Opening> Replicas::prepare(const TopicImage& topic, int32_t par
     return fail(ErrorCode::kNotLeaderOrFollower, "this broker has no replica of the partition");
   }
   const TopicPartition id{topic.name, partition};
+  if (leaving_.contains(id)) {
+    return fail(ErrorCode::kNotLeaderOrFollower,
+                "the log of a deleted topic named " + topic.name + " is still being closed");
+  }
   TRY(LogDir* const home, home_for(id, image->second));
   homes_[id] = home;
   return Opening{
@@ -245,6 +249,9 @@ void Replicas::open_in_background(const TopicPartition& id,
       [this, key, opening, done = std::move(done)](const Result<>& outcome) mutable {
         const auto pending = opening_.find(key);
         if (pending == opening_.end() || pending->second != opening) {
+          if (opening->is_unwanted) {
+            leave(opening->id);
+          }
           return done(true);
         }
         const auto installed = install(key, *opening, outcome);
@@ -311,13 +318,33 @@ bool Replicas::is_eligible(int32_t id, int64_t epoch) const {
          (epoch < 0 || epoch == broker->second.epoch);
 }
 
+// The folder keeps its name while something works in it in the background: that would go wrong, or
+// on in the folder of the next topic of that name.
 void Replicas::remove(const TopicPartition& id, const Uuid& topic_id) {
-  const Key key{topic_id, id.partition};
-  if (const auto open = partitions_.find(key); open != partitions_.end()) {
-    open->second.partition->shut_down(ErrorCode::kUnknownTopicOrPartition);
-    partitions_.erase(open);
+  if (leaving_.contains(id)) {
+    return;
   }
-  opening_.erase(key);
+  const Key key{topic_id, id.partition};
+  if (const auto opening = opening_.find(key); opening != opening_.end()) {
+    opening->second->is_unwanted = true;
+    opening_.erase(opening);
+    leaving_[id] = nullptr;
+    return;
+  }
+  if (const auto open = partitions_.find(key); open != partitions_.end()) {
+    const auto partition = std::move(open->second.partition);
+    partitions_.erase(open);
+    partition->shut_down(ErrorCode::kUnknownTopicOrPartition);
+    if (partition->is_flushing()) {
+      leaving_[id] = partition;
+      return partition->when_flushed([this, id] { leave(id); });
+    }
+  }
+  leave(id);
+}
+
+void Replicas::leave(const TopicPartition& id) {
+  leaving_.erase(id);
   if (const auto home = homes_.find(id); home != homes_.end()) {
     mark_deleted(id, *home->second);
     homes_.erase(home);
@@ -336,17 +363,25 @@ void Replicas::shrink_isrs() {
   }
 }
 
+bool Replicas::is_stray(const TopicPartition& id, LogDir& dir) const {
+  const auto topic = image_->topic(id.topic);
+  const PartitionImage* const partition = image_->partition(id.topic, id.partition);
+  if (partition == nullptr || !is_replica(*partition)) {
+    return true;
+  }
+  // What is being opened may have no metadata file yet.
+  if (const Key key{topic->id, id.partition}; partitions_.contains(key) || opening_.contains(key)) {
+    return false;
+  }
+  const auto text = dir.disk().read_file(dir.folder_of(id) + "/partition.metadata");
+  const auto known = text ? storage::parse_partition_metadata(*text) : Result<Uuid>(topic->id);
+  return !known || *known != topic->id;
+}
+
 void Replicas::drop_strays() {
   for (auto home = homes_.begin(); home != homes_.end();) {
     const auto& [id, dir] = *home;
-    const auto topic = image_->topic(id.topic);
-    const PartitionImage* const partition = image_->partition(id.topic, id.partition);
-    const auto text = dir->disk().read_file(dir->folder_of(id) + "/partition.metadata");
-    const auto known = text ? storage::parse_partition_metadata(*text)
-                            : Result<Uuid>(topic == nullptr ? Uuid() : topic->id);
-    const bool is_ours =
-        partition != nullptr && known && *known == topic->id && is_replica(*partition);
-    if (is_ours || dir->is_offline()) {
+    if (dir->is_offline() || leaving_.contains(id) || !is_stray(id, *dir)) {
       ++home;
       continue;
     }
@@ -463,7 +498,7 @@ void Replicas::housekeep(const TopicPartition& id, int64_t producer_expiry_ms) {
     spdlog::error("housekeeping of {}: {}", id.directory(), done.error().why);
   }
   (*found)->flush_if_due(now);
-  if (!was_open && home->second->was_clean() && state() == before) {
+  if (!was_open && home->second->was_clean() && state() == before && !(*found)->is_flushing()) {
     partitions_.erase({topic->id, id.partition});
   }
 }

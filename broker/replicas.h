@@ -141,6 +141,7 @@ class Replicas {
     storage::Log::OpenOptions options;
     std::shared_ptr<storage::Background::Ticket> ticket;
     std::unique_ptr<storage::Log> log;
+    bool is_unwanted = false;  // removed meanwhile
     Result<> run();
   };
 
@@ -154,6 +155,8 @@ class Replicas {
   bool has_all_directories() const;
   void update(const replication::TopicImage& topic);
   void remove(const storage::TopicPartition& id, const Uuid& topic_id);
+  void leave(const storage::TopicPartition& id);
+  bool is_stray(const storage::TopicPartition& id, storage::LogDir& dir) const;
   Result<Opening> prepare(const replication::TopicImage& topic, int32_t partition);
   Result<Partition*> install(const Key& key, Opening& opening, const Result<>& outcome);
   void mark_deleted(const storage::TopicPartition& id, storage::LogDir& home);
@@ -172,6 +175,8 @@ class Replicas {
   std::unordered_map<Key, Open, KeyHash> partitions_;
   std::unordered_map<Key, std::shared_ptr<Opening>, KeyHash> opening_;
   Homes homes_;
+  // Removed, but still opened or flushed in the background; null in the first case.
+  std::map<storage::TopicPartition, std::shared_ptr<Partition>> leaving_;
   std::function<void()> on_synced_ = [] {};
   std::function<void(const replication::IsrProposal&)> propose_ =
       [](const replication::IsrProposal&) {};

@@ -3,9 +3,11 @@
 
 As a command it is what suites call to restart their broker:  broker.py STATE_FILE start|stop|kill
 """
+import contextlib
 import json
 import os
 import pathlib
+import random
 import signal
 import socket
 import subprocess
@@ -41,9 +43,13 @@ log.cleaner.backoff.ms=500
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port below those that the system gives to outgoing connections, which could take it while its broker is down."""
+    first_outgoing = int(pathlib.Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10000, max(first_outgoing, 11000))
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 class Broker:
@@ -93,11 +99,15 @@ class Broker:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if process.poll() is not None:
-                raise RuntimeError(f"the broker ended at once; see {self.folder}/broker.log")
+                raise RuntimeError(f"the broker ended at once (exit code {process.returncode}): {self.last_words()}")
             if self.answers():
                 return
             time.sleep(0.02)
-        raise RuntimeError(f"the broker does not answer; see {self.folder}/broker.log")
+        raise RuntimeError(f"the broker does not answer: {self.last_words()}")
+
+    def last_words(self):
+        with open(self.folder + "/broker.log", errors="replace") as log:
+            return f"{self.folder}/broker.log ends with\n" + "".join(log.readlines()[-20:])
 
     def answers(self):
         """True once a Metadata request is answered with a broker in it."""

@@ -94,7 +94,6 @@ def a_formatted_directory_is_not_formatted_again():
 @test
 def three_nodes_by_one_command():
     port = free_port()
-    port = port if port < 50000 else port - 30000
     with tempfile.TemporaryDirectory() as folder:
         dev = subprocess.Popen([KLAMM, "dev", "--nodes", "3", "--port", str(port), "--dir", folder], stdin=subprocess.PIPE,
                                stdout=subprocess.PIPE, text=True, bufsize=1)

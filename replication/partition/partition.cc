@@ -375,6 +375,9 @@ void Partition::flush_if_due(int64_t now_ms) {
 
 void Partition::flushed(storage::LogFlush flush, const Result<>& outcome, int64_t now_ms) {
   flushing_ = false;
+  if (flushed_) {
+    return std::exchange(flushed_, nullptr)();
+  }
   const bool seals_segment = flush.seals_segment();
   log_->finish_flush(std::move(flush), outcome);
   if (outcome && seals_segment) {

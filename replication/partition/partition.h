@@ -79,6 +79,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
   // Brings to the medium in the background what is due (Log::flush_is_due).
   void flush_if_due(int64_t now_ms);
   bool is_flushing() const { return flushing_; }
+  // For a partition that is shut down: calls back when its flush has ended; it begins no other.
+  void when_flushed(std::move_only_function<void()> told) { flushed_ = std::move(told); }
   // Whether all of the log is as safe here as the topic wants it. A follower tells its leader of no
   // more than that.
   bool is_safe() const { return safe_end() >= log_->end_offset(); }
@@ -185,6 +187,7 @@ class Partition : public std::enable_shared_from_this<Partition> {
   std::map<int32_t, Follower> followers_;
   int64_t high_watermark_ = 0;
   bool flushing_ = false;
+  std::move_only_function<void()> flushed_;
   int64_t flush_demanded_to_ = 0;  // what is below it is safe once it is flushed
   Waiting waiting_;                // for the high watermark
   Waiting writing_;                // for this log

@@ -23,8 +23,7 @@
 namespace klamm::storage {
 namespace {
 
-std::unexpected<Error> system_error(const std::string& what) {
-  const int number = errno;
+std::unexpected<Error> system_error(const std::string& what, int number = errno) {
   const ErrorCode code =
       number == ENOENT ? ErrorCode::kUnknownServerError : ErrorCode::kKafkaStorageError;
   return fail(code, what + ": " + std::strerror(number), number);
@@ -272,16 +271,12 @@ class PosixDisk : public Disk {
   Result<> remove_tree(const std::string& path) override {
     std::error_code error;
     std::filesystem::remove_all(path, error);
-    return error ? fail(ErrorCode::kKafkaStorageError, "remove " + path + ": " + error.message(),
-                        error.value())
-                 : Result<>();
+    return error ? system_error("remove " + path, error.value()) : Result<>();
   }
   Result<> make_dirs(const std::string& path) override {
     std::error_code error;
     std::filesystem::create_directories(path, error);
-    return error ? fail(ErrorCode::kKafkaStorageError, "create " + path + ": " + error.message(),
-                        error.value())
-                 : Result<>();
+    return error ? system_error("create " + path, error.value()) : Result<>();
   }
   Result<std::vector<std::string>> list(const std::string& folder) override {
     std::error_code error;
@@ -290,8 +285,7 @@ class PosixDisk : public Disk {
       names.push_back(entry.path().filename().string() + (entry.is_directory() ? "/" : ""));
     }
     if (error) {
-      return fail(ErrorCode::kKafkaStorageError, "list " + folder + ": " + error.message(),
-                  error.value());
+      return system_error("list " + folder, error.value());
     }
     std::sort(names.begin(), names.end());
     return names;

@@ -7,6 +7,9 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
+#include "storage/env/guarded_disk.h"
+#include "storage/env/sim_disk.h"
+
 using namespace klamm;
 using namespace klamm::storage;
 
@@ -72,6 +75,18 @@ TEST_CASE("what is not in the page cache, or beyond the end, is not sent from th
   CHECK_FALSE(file->bring_to_cache(0, kSize + 1).value());
   REQUIRE(file->truncate(4096).has_value());
   CHECK_FALSE(file->cached_file(8192, 8192).has_value());
+}
+
+TEST_CASE(
+    "a folder that is not there is no failure of the disk, neither of a real one nor in a test") {
+  const auto real = make_posix_disk();
+  SimDisk simulated;
+  for (Disk* const below : {static_cast<Disk*>(real.get()), static_cast<Disk*>(&simulated)}) {
+    GuardedDisk disk(*below);
+    CHECK_FALSE(disk.list("/nobody-made-this"));
+    CHECK_FALSE(disk.open("/nobody-made-this/file", OpenMode::kRead));
+    CHECK_FALSE(disk.failed());
+  }
 }
 
 TEST_CASE("a steady clock goes on as time passes, however the wall clock jumps") {

@@ -174,6 +174,9 @@ Result<std::vector<std::string>> SimDisk::list(const std::string& folder) {
   for (const auto& [path, unused] : folders_) {
     add(path, true);
   }
+  if (found.empty() && !folders_.contains(folder)) {
+    return fail(ErrorCode::kUnknownServerError, "list " + folder + ": no such folder", ENOENT);
+  }
   return std::vector<std::string>(found.begin(), found.end());
 }
 
