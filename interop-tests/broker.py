@@ -85,12 +85,17 @@ class Broker:
             # Another build of it (with sanitizers, say), more arguments for it: from the environment.
             binary = os.environ.get("KLAMM_BINARY", str(ROOT / "build/release/klamm"))
             return [binary, self.properties, *os.environ.get("KLAMM_ARGS", "").split()]
-        return ["java", "-Xmx768m", "-cp", f"{LIBS}/*", "kafka.Kafka", self.properties]
+        return self.java("-Xmx768m", "kafka.Kafka", self.properties)
+
+    @staticmethod
+    def java(*arguments):
+        """Of one of Kafka's classes; options of the JVM come by the variable that its start scripts know."""
+        return ["java", *os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS", "").split(), "-cp", f"{LIBS}/*", *arguments]
 
     def start(self, seconds=60):
         if self.kind == "kafka" and not os.path.exists(self.folder + "/data/meta.properties"):
-            subprocess.run(["java", "-cp", f"{LIBS}/*", "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c",
-                            self.properties], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            subprocess.run(self.java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self.properties),
+                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         environment = {**os.environ, "CLUSTER_ID": CLUSTER_ID}
         with open(self.folder + "/broker.log", "ab") as log:
             process = subprocess.Popen([*self.wrapper, *self.command()], stdout=log, stderr=log, env=environment, start_new_session=True)

@@ -13,6 +13,7 @@ import pathlib
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,20 @@ def java_jars():
     if not LIBS.exists() or not suite.exists() or LIBS.stat().st_mtime < newest:
         sh("mvn", "-q", "-B", "-f", pom, "package")
         LIBS.touch()
+
+
+def start_java_sooner():
+    """A JVM of the suites lives for seconds: its code is compiled in the quick way only, and a broker's classes come from an archive
+    that another one has left."""
+    archive = CACHE / "kafka.jsa"
+    os.environ["JDK_JAVA_OPTIONS"] = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
+    if not archive.exists() or archive.stat().st_mtime < LIBS.stat().st_mtime:
+        os.environ["KAFKA_JVM_PERFORMANCE_OPTS"] = f"-XX:ArchiveClassesAtExit={archive}"
+        broker = Broker("kafka")
+        broker.start()
+        broker.end(signal.SIGTERM)
+        shutil.rmtree(broker.folder, ignore_errors=True)
+    os.environ["KAFKA_JVM_PERFORMANCE_OPTS"] = f"-XX:SharedArchiveFile={archive}"
 
 
 def prepare_python(suite="suite.py"):
@@ -169,8 +184,9 @@ def main():
     total_passed = total_failed = 0
     suites = args.suites or [s for s in SUITES if args.against == "klamm" or s not in BOTH_SIDED]
     # The kcat suite makes its topics with the stock tools.
-    if args.against == "kafka" or {"kcat", *OWN_NODES}.intersection(suites):
+    if args.against == "kafka" or {"java", "kcat", *OWN_NODES}.intersection(suites):
         java_jars()
+        start_java_sooner()
     for name in suites:
         started = time.monotonic()
         print(f"== {name} against {args.against}{f' on {args.nodes} nodes' if args.nodes > 1 else ''} ", end="", flush=True)
