@@ -370,8 +370,8 @@ bool Replicas::is_stray(const TopicPartition& id, LogDir& dir) const {
     return true;
   }
   // What is being opened may have no metadata file yet.
-  if (const Key key{topic->id, id.partition}; partitions_.contains(key) || opening_.contains(key)) {
-    return false;
+  if (const auto opening = opening_.find({topic->id, id.partition}); opening != opening_.end()) {
+    opening->second->ticket->wait();
   }
   const auto text = dir.disk().read_file(dir.folder_of(id) + "/partition.metadata");
   const auto known = text ? storage::parse_partition_metadata(*text) : Result<Uuid>(topic->id);

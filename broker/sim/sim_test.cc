@@ -5,6 +5,7 @@
 
 #include "broker/sim/members.h"
 #include "broker/sim/onlooker.h"
+#include "broker/sim/passing.h"
 #include "broker/sim/sharers.h"
 #include "broker/sim/transactors.h"
 #include "broker/sim/workload.h"
@@ -25,6 +26,7 @@ struct Outcome {
   size_t shared = 0;        // records that a share group has acknowledged
   size_t consumer_commits = 0;
   size_t streams_commits = 0;
+  size_t passed = 0;  // topics that were deleted
   uint64_t trace = 0;
 };
 
@@ -41,6 +43,7 @@ class Life {
         sharers_(cluster_, "x", 6, 2),
         consumers_(cluster_, consumer_membership(), "x", 6, 4),
         streams_(cluster_, streams_membership(), "x", 6, 3),
+        passing_(cluster_, "p", 3),
         onlooker_(cluster_, power_) {}
 
   Outcome live(int64_t trouble_ms) {
@@ -55,6 +58,7 @@ class Life {
     sharers_.start(transactors_.topic_id());
     consumers_.start(transactors_.topic_id());
     streams_.start(transactors_.topic_id());
+    passing_.start();
     const int64_t end = cluster_.now_ms() + trouble_ms;
     while (cluster_.now_ms() < end) {
       cluster_.run(static_cast<int64_t>(chance_.next() % 400) + 1);
@@ -64,6 +68,7 @@ class Life {
     load_.stop();
     readers_.stop();
     transactors_.stop();
+    end_passing();
     for (int i = 0; i < 240 && !is_idle(); ++i) {
       restore();  // again and again: a node may be about to stop
       cluster_.run(500);
@@ -90,6 +95,7 @@ class Life {
     outcome.shared = sharers_.acknowledged();
     outcome.consumer_commits = consumers_.commits();
     outcome.streams_commits = streams_.commits();
+    outcome.passed = passing_.deleted();
     outcome.trace = cluster_.trace();
     return outcome;
   }
@@ -121,7 +127,9 @@ class Life {
     return config;
   }
 
-  bool is_idle() const { return load_.is_idle() && readers_.is_idle() && transactors_.is_idle(); }
+  bool is_idle() const {
+    return load_.is_idle() && readers_.is_idle() && transactors_.is_idle() && passing_.is_idle();
+  }
 
   void trouble() {
     const size_t node = chance_.next() % cluster_.size();
@@ -249,6 +257,7 @@ class Life {
     wrong = wrong.empty() ? check(consumers_) : wrong;
     wrong = wrong.empty() ? check(streams_) : wrong;
     wrong = wrong.empty() ? check_shared() : wrong;
+    wrong = wrong.empty() ? check_passing() : wrong;
     return wrong.empty() ? load_.check(readers_) : wrong;
   }
   std::string check(Members& members) {
@@ -259,6 +268,22 @@ class Life {
     return comes_true(100, 200, [&] { return members.is_idle(); })
                ? members.wrong()
                : "a member of group " + members.group() + " does not end";
+  }
+  // Topics still come and go when nothing happens any more, and the disks take their time.
+  void end_passing() {
+    restore();
+    for (const int64_t ms : {200, 0}) {
+      for (size_t i = 0; i < cluster_.size(); ++i) {
+        cluster_.slow_down(i, ms);
+      }
+      cluster_.run(ms * 20);
+    }
+    passing_.stop();
+  }
+  std::string check_passing() {
+    std::string wrong;
+    comes_true(100, 200, [&] { return (wrong = passing_.check()).empty(); });
+    return wrong;
   }
   // Records that dead members have come back when their locks run out.
   std::string check_shared() {
@@ -279,6 +304,7 @@ class Life {
   Sharers sharers_;
   Members consumers_;
   Members streams_;
+  Passing passing_;
   Onlooker onlooker_;
   bool wiped_in_vain_ = false;
 };
@@ -314,6 +340,7 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   size_t shared = 0;
   size_t consumer_commits = 0;
   size_t streams_commits = 0;
+  size_t passed = 0;
   for (const uint64_t seed : seeds) {
     const Outcome outcome = live(seed, 20'000);
     INFO("seed " << seed << ": " << outcome.wrong);
@@ -325,6 +352,7 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
     shared += outcome.shared;
     consumer_commits += outcome.consumer_commits;
     streams_commits += outcome.streams_commits;
+    passed += outcome.passed;
   }
   CHECK(acknowledged > 100 * seeds.size());
   CHECK(read > 50 * seeds.size());
@@ -333,6 +361,7 @@ TEST_CASE("whatever happens to nodes, links and power, nothing acknowledged is l
   CHECK(shared > 20 * seeds.size());
   CHECK(consumer_commits > 20 * seeds.size());
   CHECK(streams_commits > 20 * seeds.size());
+  CHECK(passed > 5 * seeds.size());
 }
 
 TEST_CASE("transactions that follow each other at once are all let in while nothing happens") {

@@ -240,6 +240,7 @@ void SimDisk::keep_some_names() {
 void SimDisk::cut_power() {
   keep_some_names();
   for (auto& [name, inode] : names_) {
+    folders_[parent_of(name)] = true;  // also one whose new name has not reached the medium
     // Writes that never reached the medium leave the durable content with some of them applied,
     // whole or in part.
     std::vector<uint8_t> content = inode->durable;
