@@ -40,26 +40,30 @@ struct Fixture {
     sink.replay_into(*shard, sink.now);
     shard->loaded(sink.now);
   }
+  // An answer may come after the question has been given up (FakeSink::hold): what it is told to
+  // outlives the call.
   TransactionShard::Identified init(std::optional<ProducerIdentity> expected = {}) {
-    TransactionShard::Identified told{ErrorCode::kUnknownServerError, {}};
+    const auto told = std::make_shared<TransactionShard::Identified>(
+        TransactionShard::Identified{ErrorCode::kUnknownServerError, {}});
     shard->init({.id = "tx", .timeout_ms = 60'000, .expected = expected}, sink.now,
-                [&](TransactionShard::Identified answer) { told = answer; });
+                [told](TransactionShard::Identified answer) { *told = answer; });
     check_twin();
-    return told;
+    return *told;
   }
   ErrorCode add(ProducerIdentity producer, int16_t version = 2) {
-    ErrorCode told = ErrorCode::kUnknownServerError;
+    const auto told = std::make_shared<ErrorCode>(ErrorCode::kUnknownServerError);
     shard->add_partitions("tx", producer, places, version, sink.now,
-                          [&](ErrorCode code) { told = code; });
+                          [told](ErrorCode code) { *told = code; });
     check_twin();
-    return told;
+    return *told;
   }
   TransactionShard::Identified end(ProducerIdentity producer, bool commits, int16_t version = 2) {
-    TransactionShard::Identified told{ErrorCode::kUnknownServerError, {}};
+    const auto told = std::make_shared<TransactionShard::Identified>(
+        TransactionShard::Identified{ErrorCode::kUnknownServerError, {}});
     shard->end({"tx", producer, commits, version}, sink.now,
-               [&](TransactionShard::Identified answer) { told = answer; });
+               [told](TransactionShard::Identified answer) { *told = answer; });
     check_twin();
-    return told;
+    return *told;
   }
   void finish_markers() {
     for (auto& [end, done] : std::exchange(output.ends, {})) {
