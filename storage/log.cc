@@ -165,8 +165,7 @@ Result<> Log::begin_again_at(int64_t offset) {
   return {};
 }
 
-Result<> Log::note_producer(Segment& segment, const BatchView& batch,
-                            int16_t transaction_version) {
+Result<> Log::note_producer(Segment& segment, const BatchView& batch, int16_t transaction_version) {
   const auto completed = producers_.update(batch, transaction_version);
   if (!completed || !completed->aborted) {
     return {};

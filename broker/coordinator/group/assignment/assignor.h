@@ -18,7 +18,7 @@ namespace klamm::broker {
 using protocol::Uuid;
 
 using Assignment = std::map<Uuid, SortedSet<int32_t>>;  // partitions by topic; no empty sets
-using Targets = std::map<std::string, Assignment>;     // by member
+using Targets = std::map<std::string, Assignment>;      // by member
 
 struct Subscriber {
   std::string member_id;
