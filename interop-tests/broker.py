@@ -92,10 +92,13 @@ class Broker:
         """Of one of Kafka's classes; options of the JVM come by the variable that its start scripts know."""
         return ["java", *os.environ.get("KAFKA_JVM_PERFORMANCE_OPTS", "").split(), "-cp", f"{LIBS}/*", *arguments]
 
+    def format(self):
+        subprocess.run(self.java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self.properties),
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
     def start(self, seconds=60):
         if self.kind == "kafka" and not os.path.exists(self.folder + "/data/meta.properties"):
-            subprocess.run(self.java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", self.properties),
-                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.format()
         environment = {**os.environ, "CLUSTER_ID": CLUSTER_ID}
         with open(self.folder + "/broker.log", "ab") as log:
             process = subprocess.Popen([*self.wrapper, *self.command()], stdout=log, stderr=log, env=environment, start_new_session=True)

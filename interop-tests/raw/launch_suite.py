@@ -33,7 +33,7 @@ class Fresh(Broker):
 
     def format_by(self, formatter, *options):
         arguments = ["format", "-t", CLUSTER_ID, "-c", self.properties, *options]
-        command = [KLAMM] if formatter == "klamm" else ["java", "-cp", f"{LIBS}/*", "kafka.tools.StorageTool"]
+        command = [KLAMM] if formatter == "klamm" else self.java("kafka.tools.StorageTool")
         return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=60)
 
     def voters(self):

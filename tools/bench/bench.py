@@ -129,8 +129,7 @@ def measure(kind, megabytes):
     note = noter(kind, out)
     broker = brokers.Broker(kind)
     if kind == "kafka":  # formatting is not starting
-        subprocess.run(["java", "-cp", f"{brokers.LIBS}/*", "kafka.tools.StorageTool", "format", "-t", brokers.CLUSTER_ID,
-                        "-c", broker.properties], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        broker.format()
     starts = []
     for _ in range(3):
         began = time.monotonic()

@@ -85,9 +85,7 @@ struct Fixture {
     FakeSink nowhere;
     FakeOutput nobody;
     TransactionShard twin(nowhere, config, nobody);
-    for (const auto& record : sink.log) {
-      twin.replay(record, {}, sink.now);
-    }
+    sink.replay_into(twin, sink.now);
     REQUIRE(twin.transactions().size() == shard->transactions().size());
     for (const auto& [id, known] : shard->transactions()) {
       Transaction same = twin.transactions().at(id);
