@@ -30,6 +30,15 @@ inline void find_coordinator(SimCluster& cluster, int8_t type, const std::string
       });
 }
 
+// A topic as the first node that knows it has it; null if none does.
+inline replication::TopicPtr topic_of(SimCluster& cluster, const std::string& name) {
+  replication::TopicPtr topic;
+  for (size_t i = 0; i < cluster.size() && topic == nullptr; ++i) {
+    topic = cluster.is_up(i) ? cluster.node(i)->image()->topic(name) : nullptr;
+  }
+  return topic;
+}
+
 // As one of the nodes sees it, not always the same one: `guess` moves on.
 inline size_t leader_of(SimCluster& cluster, const std::string& topic, int32_t partition,
                         size_t& guess) {

@@ -48,10 +48,8 @@ void Passing::create() {
 
 // To each partition the topic's id; whether it arrives does not matter.
 void Passing::write() {
-  for (size_t i = 0; i < cluster_.size(); ++i) {
-    if (const auto topic = cluster_.is_up(i) ? cluster_.node(i)->image()->topic(name_) : nullptr) {
-      id_ = topic->id;
-    }
+  if (const auto topic = topic_of(cluster_, name_)) {
+    id_ = topic->id;
   }
   const std::string value = id_.to_string();
   for (int32_t partition = 0; partition < partitions_; ++partition) {

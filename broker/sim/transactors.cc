@@ -59,12 +59,9 @@ Transactors::Transactors(SimCluster& cluster, size_t producers, int32_t partitio
 }
 
 bool Transactors::create() {
-  for (size_t i = 0; i < cluster_.size(); ++i) {
-    const auto topic = cluster_.is_up(i) ? cluster_.node(i)->image()->topic(kTopic) : nullptr;
-    if (topic != nullptr) {
-      topic_id_ = topic->id;
-      return true;
-    }
+  if (const auto topic = topic_of(cluster_, kTopic)) {
+    topic_id_ = topic->id;
+    return true;
   }
   if (!std::exchange(creating_, true)) {
     CreateTopicsRequest request;

@@ -37,12 +37,9 @@ Workload::Workload(SimCluster& cluster, std::string topic, int32_t partitions,
 }
 
 bool Workload::create() {
-  for (size_t i = 0; i < cluster_.size() && !created_; ++i) {
-    const auto topic = cluster_.is_up(i) ? cluster_.node(i)->image()->topic(topic_) : nullptr;
-    if (topic != nullptr) {
-      topic_id_ = topic->id;
-      created_ = true;
-    }
+  if (const auto topic = created_ ? nullptr : topic_of(cluster_, topic_)) {
+    topic_id_ = topic->id;
+    created_ = true;
   }
   if (created_ || creating_) {
     return created_;
