@@ -1,5 +1,4 @@
-"""Clusters of several nodes, klamm and Apache Kafka in any mixture, and a load whose every record is checked."""
-import itertools
+"""Clusters of several nodes, klamm and Apache Kafka in any mixture."""
 import pathlib
 import shutil
 import signal
@@ -8,7 +7,6 @@ import struct
 import sys
 import tempfile
 import threading
-import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from broker import Broker, free_port  # noqa: E402
@@ -135,83 +133,3 @@ def partitions_of(cluster, topic):
     """Of a topic that exists; a broker may hear of it a little after its creation was answered."""
     client = admin(cluster)
     return eventually(lambda: client.list_topics(topic, timeout=20).topics[topic].partitions, 20, f"{topic} in the metadata")
-
-
-def make_known(producer, topic, partitions, value, told):
-    """Writes a first record, `value()`, to each partition and waits until all are acknowledged.
-
-    A leader takes whatever sequence comes first from a producer that it does not know. When it refuses a producer's very
-    first batch, as it does before it has heard of a new topic, and takes the second one, librdkafka counts both as written.
-    """
-    for partition in range(partitions):
-        producer.produce(topic, value(), partition=partition, on_delivery=told)
-        assert producer.flush(120) == 0, f"partition {partition} takes no first record"
-
-
-class Load:
-    """An idempotent producer with acks=all that writes numbered records until it is stopped."""
-
-    def __init__(self, cluster, topic):
-        from confluent_kafka import Producer
-        self.cluster, self.topic = cluster, topic
-        self.acked, self.failed = {}, []
-        self.gap, self.last = 0.0, {}  # the longest time that a partition acknowledged nothing
-        self.stopping = False
-        self.producer = Producer({"bootstrap.servers": cluster.bootstrap, "acks": "all", "enable.idempotence": True,
-                                  "linger.ms": 2, "delivery.timeout.ms": 120000, "retry.backoff.ms": 20,
-                                  "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 200, "log_level": 0})
-        self.thread = threading.Thread(target=self.run)
-
-    def __enter__(self):
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_):
-        self.stopping = True
-        self.thread.join()
-
-    def told(self, error, message):
-        if error is not None:
-            self.failed.append(str(error))
-            return
-        now, partition = time.monotonic(), message.partition()
-        self.gap, self.last[partition] = max(self.gap, now - self.last.get(partition, now)), now
-        offset = message.offset()
-        self.acked[int(message.value())] = (message.partition(), -1 if offset is None or offset < 0 else offset)
-
-    def run(self):
-        numbers = itertools.count()
-        make_known(self.producer, self.topic, len(partitions_of(self.cluster, self.topic)), lambda: str(next(numbers)), self.told)
-        while not self.stopping:
-            self.producer.produce(self.topic, str(next(numbers)), on_delivery=self.told)
-            self.producer.poll(0)
-            time.sleep(0.001)
-        self.producer.flush(120)
-
-    def check(self):
-        """Everything acknowledged is there once, where the acknowledgement said; nothing failed; order is kept."""
-        from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
-        assert not self.failed, f"{len(self.failed)} records were refused: {self.failed[0]}"
-        consumer = Consumer({"bootstrap.servers": self.cluster.bootstrap, "group.id": "check", "enable.auto.commit": False,
-                             "log_level": 0})
-        count = len(partitions_of(self.cluster, self.topic))
-        found = {}
-        for index in range(count):
-            consumer.assign([TopicPartition(self.topic, index, OFFSET_BEGINNING)])
-            _, end = consumer.get_watermark_offsets(TopicPartition(self.topic, index), timeout=30)
-            last, deadline = -1, time.monotonic() + 60
-            while last + 1 < end:
-                assert time.monotonic() < deadline, f"partition {index} ends at {end}, but only {last} was read"
-                message = consumer.poll(1)
-                if message is None or message.error():
-                    continue
-                last, number = message.offset(), int(message.value())
-                assert number not in found, f"record {number} is there twice: {found[number]} and {(index, last)}"
-                found[number] = (index, last)
-        consumer.close()
-        # Of a batch that timed out and that a later one's success acknowledged, librdkafka tells no offset.
-        lost = {n: (partition, offset, found.get(n)) for n, (partition, offset) in self.acked.items()
-                if n not in found or found[n][0] != partition or offset not in (found[n][1], -1)}
-        assert not lost, f"{len(lost)} of {len(self.acked)} acknowledged records are lost or elsewhere " \
-                         f"(record: partition, offset, where it is): {dict(list(lost.items())[:8])}"
-        return len(self.acked)

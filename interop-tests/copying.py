@@ -56,7 +56,8 @@ def committed(bootstrap, topic, partitions):
 
 def write(bootstrap, topic):
     from confluent_kafka import Producer
-    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "log_level": 0})
+    producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "max.in.flight": 1,
+                         "log_level": 0})
     for i in range(COUNT):
         producer.produce(topic, str(i), key=str(i % 100), partition=i % 3)
     assert producer.flush(60) == 0

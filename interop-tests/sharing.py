@@ -6,7 +6,8 @@ import subprocess
 import tempfile
 
 from broker import LIBS
-from cluster import Load, create_topic, partitions_of
+from cluster import create_topic, partitions_of
+from load import Load
 from stock_tools import said
 from tap import eventually, name
 
@@ -49,7 +50,7 @@ def shared(cluster, trouble):
             trouble(load)
         load.check()
         # What the load has, acknowledged or not, is in the log; those acknowledged must be given out.
-        wanted = {str(number) for number in load.acked}
+        wanted = set(load.acked)
         eventually(lambda: wanted <= {v for m in members for _, v in m.values()}, 90, "every acknowledged record")
         acked = collections.Counter(v for m in members for how, v in m.values() if how == "acked")
         twice = [v for v, count in acked.items() if count > 1]

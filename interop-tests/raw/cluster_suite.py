@@ -7,7 +7,8 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from cluster import Cluster, Load, admin, create_topic, partitions_of  # noqa: E402
+from cluster import Cluster, admin, create_topic, partitions_of  # noqa: E402
+from load import Load  # noqa: E402
 from sharing import shared  # noqa: E402
 from stock_tools import said  # noqa: E402
 from tap import equal, eventually, main, name, test  # noqa: E402

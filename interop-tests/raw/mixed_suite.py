@@ -5,7 +5,8 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
-from cluster import Cluster, Load, create_topic, partitions_of  # noqa: E402
+from cluster import Cluster, create_topic, partitions_of  # noqa: E402
+from load import Load  # noqa: E402
 from copying import copied, kill_each_in_turn  # noqa: E402
 from sharing import shared  # noqa: E402
 from tap import eventually, main, name, test  # noqa: E402

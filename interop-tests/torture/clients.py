@@ -6,50 +6,11 @@ import threading
 import time
 
 from broker import LIBS
-from cluster import make_known
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Producer, TopicPartition
 from history import ABORTED, COMMITTED, UNKNOWN
+from load import QUIET
 
-QUIET = {"log_level": 0, "reconnect.backoff.ms": 20, "reconnect.backoff.max.ms": 300}
 PER_SECOND = 400
-
-
-class Writer(threading.Thread):
-    """An idempotent producer of librdkafka with acks=all."""
-
-    def __init__(self, bootstrap, topic, partitions, history, writer):
-        super().__init__(daemon=True)
-        self.topic, self.partitions, self.history, self.failed, self.stopping = topic, partitions, history, [], False
-        self.values = (f"{writer}:{number}" for number in itertools.count())
-        self.producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
-                                  "retry.backoff.ms": 50, "delivery.timeout.ms": 300000, "request.timeout.ms": 10000, **QUIET})
-
-    def told(self, error, message):
-        if error is not None:
-            return self.failed.append(str(error))
-        # Of a batch that timed out and that a later one's success acknowledged, librdkafka tells no offset.
-        offset = message.offset()
-        self.history.ack(message.value().decode(), message.partition(), -1 if offset is None or offset < 0 else offset)
-
-    def value(self):
-        value = next(self.values)
-        self.history.written.add(value)
-        return value
-
-    def run(self):
-        make_known(self.producer, self.topic, self.partitions, self.value, self.told)
-        while not self.stopping:
-            try:
-                self.producer.produce(self.topic, self.value(), on_delivery=self.told)
-            except BufferError:
-                self.producer.poll(0.1)
-            self.producer.poll(0)
-            time.sleep(1 / PER_SECOND)
-
-    def finish(self):
-        self.stopping = True
-        self.join()
-        return self.producer.flush(150)
 
 
 class JavaClient:
@@ -196,25 +157,3 @@ class Reader(threading.Thread):
         self.stopping = True
         self.join()
         self.consumer.close()
-
-
-def everything(bootstrap, topic, partitions, isolation="read_uncommitted", seconds=120):
-    """What a cluster holds when nobody writes any more: partition -> offset -> value. With all transactions ended, readers of
-    committed records come to the end too."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "final", "enable.auto.commit": False,
-                         "enable.partition.eof": True, "isolation.level": isolation, **QUIET})
-    final = {p: {} for p in range(partitions)}
-    deadline = time.monotonic() + seconds
-    for p in range(partitions):
-        _, end = consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=60)
-        consumer.assign([TopicPartition(topic, p, OFFSET_BEGINNING)])
-        reached = -1
-        while reached < end:
-            assert time.monotonic() < deadline, f"partition {p} ends at {end}, but only {reached} was reached"
-            for message in consumer.consume(2000, 1):
-                if message.error() is None:
-                    final[p][message.offset()] = message.value().decode()
-                elif message.error().code() == KafkaError._PARTITION_EOF:
-                    reached = message.offset()
-    consumer.close()
-    return final

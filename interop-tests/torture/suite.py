@@ -13,9 +13,10 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
-from clients import JavaTransactor, JavaWriter, Reader, Transactor, Writer, everything  # noqa: E402
-from cluster import Cluster, Load, create_topic, partitions_of  # noqa: E402
+from clients import PER_SECOND, JavaTransactor, JavaWriter, Reader, Transactor  # noqa: E402
+from cluster import Cluster, create_topic, partitions_of  # noqa: E402
 from history import ABORTED, COMMITTED, History, Transactions, faults, faults_of_transactions  # noqa: E402
+from load import Load, Writer, everything, producers  # noqa: E402
 from network import Network, sh  # noqa: E402
 from proxy import Proxy  # noqa: E402
 from sharing import Sharer, begin_at_the_beginning  # noqa: E402
@@ -156,7 +157,7 @@ def a_cluster_in_trouble_keeps_its_promises():
         create_topic(cluster, exact, PARTITIONS, {"min.insync.replicas": "2"})
         eventually(lambda: in_sync(cluster, topic) and in_sync(cluster, exact), 60, "the ISR of three")
         begin_at_the_beginning(cluster, "sharers", "share.isolation.level=read_committed")
-        clients = [Writer(cluster.behind_proxy, topic, PARTITIONS, history, "rdkafka"),
+        clients = [Writer(cluster.behind_proxy, topic, PARTITIONS, history, "rdkafka", PER_SECOND),
                    JavaWriter(cluster.behind_proxy, topic, history, "java", IN_FLIGHT),
                    Reader(cluster.behind_proxy, topic, PARTITIONS, history),
                    Transactor(cluster.behind_proxy, exact, PARTITIONS, transactions, "t1"),
@@ -180,7 +181,7 @@ def a_cluster_in_trouble_keeps_its_promises():
         final = everything(cluster.bootstrap, topic, PARTITIONS)
         committed = everything(cluster.bootstrap, exact, PARTITIONS, "read_committed")
         transactions.shared = all_shared(sharers, {value for records in committed.values() for value in records.values()})
-        wrong = faults(history, final) + faults_of_transactions(transactions, committed)
+        wrong = faults(history, final, producers(cluster, topic)) + faults_of_transactions(transactions, committed)
         assert not wrong, f"seed {SEED}: {len(wrong)} faults: {wrong[:5]}"
         refused = clients[0].failed + clients[1].failed
         assert not refused, f"seed {SEED}: {len(refused)} records were refused: {refused[:3]}"
@@ -278,6 +279,10 @@ def history_of_good():
 @test
 def the_judge_lets_a_sound_history_pass():
     equal(faults(history_of_good(), GOOD), [], "the faults")
+    again = {0: {**GOOD[0], 3: "a:2"}, 1: GOOD[1]}
+    equal(faults(history_of_good(), again, {(0, offset): (7, offset // 3) for offset in range(4)}), [], "the faults with a new epoch")
+    equal(faults(history_of_good(), again, {(0, offset): (7, 0) for offset in range(4)}),
+          ["a:2 is there twice: (0, 1) and (0, 3)", "a:2 at (0, 3) comes behind a:2"], "the faults without one")
 
 
 @test

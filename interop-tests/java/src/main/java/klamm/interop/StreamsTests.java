@@ -1,5 +1,6 @@
 package klamm.interop;
 
+import static klamm.interop.Suite.carefulProducer;
 import static klamm.interop.Suite.check;
 import static klamm.interop.Suite.create;
 import static klamm.interop.Suite.ctl;
@@ -18,6 +19,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.Future;
 import java.util.stream.IntStream;
 import java.util.stream.LongStream;
 import java.util.stream.Stream;
@@ -62,16 +64,20 @@ final class StreamsTests {
       }
     }
 
-    void lines(int more) {
-      try (KafkaProducer<String, String> producer = producer("enable.idempotence", "true")) {
+    void lines(int more) throws Exception {
+      List<Future<?>> sending = new ArrayList<>();
+      try (KafkaProducer<String, String> producer = carefulProducer()) {
         for (int end = sent + more; sent < end; sent++) {
           int user = sent % CITIES.size();
           List<String> words = List.of(WORDS.get(sent % WORDS.size()), WORDS.get(sent / 3 % WORDS.size()));
           long at = began + sent * 50L;
-          producer.send(new ProducerRecord<>(prefix + "-lines", null, at, "user" + user, String.join(" ", words)));
+          sending.add(producer.send(new ProducerRecord<>(prefix + "-lines", null, at, "user" + user, String.join(" ", words))));
           count(CITIES.get(user), at);
           words.forEach(word -> count(word, at));
         }
+      }
+      for (Future<?> each : sending) {
+        each.get();
       }
     }
 

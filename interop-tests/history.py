@@ -17,27 +17,30 @@ class History:
         self.read.setdefault((partition, offset), set()).add(value)
 
 
-def faults(history, final):
-    """What is wrong, in words; `final` is what the healed cluster holds: partition -> offset -> value."""
-    found = []
-    place = {}
+def faults(history, final, producers=None):
+    """What is wrong, in words; `final` is what the healed cluster holds: partition -> offset -> value, and `producers` who wrote it:
+    (partition, offset) -> (producer id, epoch).
+
+    A broker knows a batch again by the epoch of its producer. librdkafka begins a new one, for all partitions, when a broker refuses
+    a sequence of one, and writes again what it has not heard of on the others: there it may be twice, in order within each epoch."""
+    producers, found, places = producers or {}, [], {}
     for partition, records in final.items():
         last = {}
         for offset, value in sorted(records.items()):
-            if value in place:
-                found.append(f"{value} is there twice: {place[value]} and {(partition, offset)}")
-            place[value] = (partition, offset)
+            here, (writer, number) = (partition, offset), value.split(":")
+            epoch = producers.get(here)
+            found += [f"{value} is there twice: {place} and {here}" for place in places.get(value, []) if producers.get(place) == epoch]
+            places.setdefault(value, []).append(here)
             if value not in history.written:
-                found.append(f"{value} at {(partition, offset)} was never written")
-            writer, number = value.split(":")
-            if int(number) <= last.get(writer, -1):
-                found.append(f"{value} at {(partition, offset)} comes behind {writer}:{last[writer]}")
-            last[writer] = int(number)
+                found.append(f"{value} at {here} was never written")
+            if int(number) <= last.get((writer, epoch), -1):
+                found.append(f"{value} at {here} comes behind {writer}:{last[writer, epoch]}")
+            last[writer, epoch] = int(number)
     for value, (partition, offset) in history.acked.items():
-        if value not in place:
+        if value not in places:
             found.append(f"{value} was acknowledged and is lost")
-        elif place[value][0] != partition or offset not in (-1, place[value][1]):
-            found.append(f"{value} was acknowledged at {(partition, offset)} and is at {place[value]}")
+        elif not any(partition == there and offset in (-1, at) for there, at in places[value]):
+            found.append(f"{value} was acknowledged at {(partition, offset)} and is at {places[value]}")
     for (partition, offset), values in history.read.items():
         held = final.get(partition, {}).get(offset)
         for value in values - {held}:
