@@ -97,8 +97,8 @@ class PatientAnswer {
 // shard, `ask(broker, question, slot)` is called there and puts the answer into the slot, then or
 // later; `done(answers)` is called here once all are in.
 template <class Answer, class Question, class Owner, class Ask, class Done>
-void ask_owners_for(Broker& here, std::vector<Question> questions, Owner owner, const Ask& ask,
-                    Done done) {
+void ask_owners_for(Broker& here, std::vector<Question> questions, const Owner& owner,
+                    const Ask& ask, Done done) {
   using Slot = AnswerSlot<Answer>;
   using Asked = std::vector<std::pair<size_t, Question>>;  // with their places in the request
   auto request = std::make_shared<typename Slot::Request>();

@@ -170,14 +170,14 @@ Result<> Node::open_quorum() {
   isr_updates_ = std::make_unique<IsrUpdates>(
       *channel_, config_.node_id(), [this] { return broker_epoch_.load(); },
       [&here](IsrVerdict verdict) {
-        here.at(here.owner(verdict.topic_id, verdict.partition),
-                [verdict = std::move(verdict)](Broker& owner) {
-                  if (Partition* const partition =
-                          owner.replicas().find_open(verdict.topic_id, verdict.partition)) {
-                    partition->on_proposed(verdict.code, verdict.leader_epoch, verdict.isr,
-                                           verdict.partition_epoch, owner.clock().monotonic_ms());
-                  }
-                });
+        const size_t at = here.owner(verdict.topic_id, verdict.partition);
+        here.at(at, [verdict = std::move(verdict)](Broker& owner) {
+          if (Partition* const partition =
+                  owner.replicas().find_open(verdict.topic_id, verdict.partition)) {
+            partition->on_proposed(verdict.code, verdict.leader_epoch, verdict.isr,
+                                   verdict.partition_epoch, owner.clock().monotonic_ms());
+          }
+        });
       });
   return {};
 }
@@ -431,7 +431,8 @@ std::optional<replication::NewTopic> Node::missing_topic(const std::string& name
   return topic;
 }
 
-void Node::ensure_topics(std::vector<std::string> names, std::move_only_function<void()> done) {
+void Node::ensure_topics(const std::vector<std::string>& names,
+                         std::move_only_function<void()> done) {
   std::vector<replication::NewTopic> missing;
   for (const std::string& name : names) {
     if (auto topic = missing_topic(name)) {

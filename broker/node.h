@@ -74,7 +74,7 @@ class Node {
                                                 bool validate_only);
   // Has topics (or internal ones) created that are missing. `done` is told when the controller has
   // decided; whether they exist is seen in the image.
-  void ensure_topics(std::vector<std::string> names, std::move_only_function<void()> done);
+  void ensure_topics(const std::vector<std::string>& names, std::move_only_function<void()> done);
   // The same for topics that are described. Tells why one was refused, or an empty string.
   void create_topics(const std::vector<replication::NewTopic>& topics,
                      std::move_only_function<void(const std::string& why)> done);

@@ -30,6 +30,7 @@ class Writer(threading.Thread):
         super().__init__(daemon=True)
         self.topic, self.partitions, self.history, self.failed, self.stopping = topic, partitions, history, [], False
         self.pause, self.values = 1 / per_second, (f"{writer}:{number}" for number in itertools.count())
+        self.known = threading.Event()  # to the leaders of all partitions
         self.gap, self.last = 0.0, {}  # the longest time that a partition acknowledged nothing
         self.producer = Producer({"bootstrap.servers": bootstrap, "acks": "all", "enable.idempotence": True, "linger.ms": 2,
                                   "retry.backoff.ms": 50, "delivery.timeout.ms": 300000, "request.timeout.ms": 10000, **QUIET})
@@ -50,6 +51,7 @@ class Writer(threading.Thread):
 
     def run(self):
         make_known(self.producer, self.topic, self.partitions, self.value, self.told)
+        self.known.set()
         while not self.stopping:
             try:
                 self.producer.produce(self.topic, self.value(), on_delivery=self.told)
@@ -82,6 +84,7 @@ class Load:
 
     def __enter__(self):
         self.writer.start()
+        assert self.writer.known.wait(120), f"the leaders of {self.topic} take no records"
         return self
 
     def __exit__(self, *_):

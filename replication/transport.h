@@ -43,6 +43,7 @@ class Transport {
   virtual void send(const Address& to, Call call) = 0;
   // Keeps a connection there and tells, once, when the port refuses: the process is gone. Silence
   // is no evidence and is not told. Ends when what is returned goes.
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): others keep it
   virtual std::shared_ptr<void> watch(const Address&, std::function<void()> /*gone*/) {
     return nullptr;
   }
@@ -68,9 +69,9 @@ void call(Transport& transport, const Address& to, Request request, int64_t time
            .done =
                [done = std::move(done)](Result<CallAnswer> answer) mutable {
                  if (!answer) {
-                   return done(std::unexpected(std::move(answer.error())));
+                   return done(std::unexpected(answer.error()));
                  }
-                 protocol::Reader in(std::move(answer->body));
+                 protocol::Reader in(answer->body);
                  Response response;
                  response.decode(in, answer->version);
                  if (!in.ok()) {

@@ -57,6 +57,15 @@ Result<> check_group(const std::string& name, const ConfigMap& values, const Bro
   return {};
 }
 
+bool is_regex(const std::string& pattern) {
+  try {
+    (void)std::regex(pattern, std::regex::ECMAScript);
+    return true;
+  } catch (const std::regex_error&) {
+    return false;
+  }
+}
+
 // "key=regular expression" of KIP-714.
 Result<> check_match(const std::string& pattern) {
   static constexpr std::string_view kLabels[] = {"client_instance_id",    "client_id",
@@ -65,12 +74,9 @@ Result<> check_match(const std::string& pattern) {
   const size_t equals = pattern.find('=');
   const std::string_view label = std::string_view(pattern).substr(0, equals);
   if (equals != std::string::npos &&
-      std::find(std::begin(kLabels), std::end(kLabels), label) != std::end(kLabels)) {
-    try {
-      const std::regex parsed(pattern.substr(equals + 1), std::regex::ECMAScript);
-      return {};
-    } catch (const std::regex_error&) {  // reported below
-    }
+      std::find(std::begin(kLabels), std::end(kLabels), label) != std::end(kLabels) &&
+      is_regex(pattern.substr(equals + 1))) {
+    return {};
   }
   return fail(ErrorCode::kInvalidConfig, "Illegal client matching pattern: " + pattern);
 }

@@ -189,7 +189,7 @@ Partition* read(Broker& owner, Reading& reading, const Terms& terms, int64_t byt
 // but for the call that brings news.
 class Share : public replication::Watcher, public std::enable_shared_from_this<Share> {
  public:
-  Share(size_t owner, Terms terms, std::function<void(Broker& owner)> news)
+  Share(size_t owner, const Terms& terms, std::function<void(Broker& owner)> news)
       : owner_(owner), terms_(terms), news_(std::move(news)) {}
 
   size_t owner() const { return owner_; }
@@ -420,14 +420,15 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
 
 // The metadata log, at the controller's listener.
 void fetch_metadata(RequestContext& context, FetchRequest&& request, Reply<FetchResponse> reply) {
-  context.broker.at_controller([request = std::move(request),
-                                reply = std::move(reply)](Node& node) mutable {
-    node.quorum().raft().fetch(request, reply.version(),
-                               [reply = std::move(reply)](const FetchResponse& response) mutable {
-                                 reply.send(response);
-                               });
-    node.raft_driver().arm();
-  });
+  context.broker.at_controller(
+      [request = std::move(request), reply = std::move(reply)](Node& node) mutable {
+        const int16_t version = reply.version();
+        node.quorum().raft().fetch(
+            request, version, [reply = std::move(reply)](const FetchResponse& response) mutable {
+              reply.send(response);
+            });
+        node.raft_driver().arm();
+      });
 }
 
 }  // namespace

@@ -82,8 +82,11 @@ class PartCollector {
       size_t nothing = 0;
       return add_memory(chunk_.bytes.data() + at, take, nothing) && take == left;
     }
-    if (left >= kSendFileMin && (file_ = cached(piece, position, std::min(left, room_max_)))) {
-      return false;
+    if (left >= kSendFileMin) {
+      file_ = cached(piece, position, std::min(left, room_max_));
+      if (file_) {
+        return false;
+      }
     }
     const size_t room = room_max_ - std::min(room_max_, total_);
     if (count_ == kPartsMax || room == 0) {

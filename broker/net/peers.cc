@@ -249,14 +249,14 @@ void PeerConnection::read_body(int32_t size) {
                            ErrorCode::kNetworkException,
                            "the connection to " + self->to_.to_string() + " was closed");
                      }
-                     self->on_frame(std::move(*frame));
+                     self->on_frame(*frame);
                      if (!self->closed_) {
                        self->read_length();
                      }
                    });
 }
 
-void PeerConnection::on_frame(Bytes frame) {
+void PeerConnection::on_frame(const Bytes& frame) {
   Reader in(frame);
   const auto id = in.fixed<int32_t>();
   if (id == kVersionsId && !ready_) {

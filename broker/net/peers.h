@@ -38,7 +38,7 @@ class PeerConnection : public std::enable_shared_from_this<PeerConnection> {
   void write_next();
   void read_length();
   void read_body(int32_t size);
-  void on_frame(protocol::Bytes frame);
+  void on_frame(const protocol::Bytes& frame);
   void finish(Calls::iterator call, Result<replication::CallAnswer> answer);
 
   Peers& peers_;

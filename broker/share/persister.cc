@@ -105,7 +105,7 @@ void SharePersister::ask_here(const QuestionPtr<Answer>& question, size_t shard,
 }
 
 template <class Answer>
-void SharePersister::ask(QuestionPtr<Answer> question) {
+void SharePersister::ask(const QuestionPtr<Answer>& question) {
   ++question->tries;
   const auto topic = broker_.image()->topic(kShareTopic);
   const auto partition = ShareCoordinator::partition_of(question->key.text(), topic.get());

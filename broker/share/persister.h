@@ -36,7 +36,7 @@ class SharePersister {
   using QuestionPtr = std::shared_ptr<Question<Answer>>;
 
   template <class Answer>
-  void ask(QuestionPtr<Answer> question);
+  void ask(const QuestionPtr<Answer>& question);
   template <class Answer>
   void ask_here(const QuestionPtr<Answer>& question, size_t shard, int32_t partition);
   template <class Answer>

@@ -256,7 +256,7 @@ ShareReading SharePartitions::read(const SharePartitionKey& key, const AcquireTe
   if (!found) {
     return {.error = found.error().code, .why = found.error().why};
   }
-  const HostedPtr hosted = *found;
+  const HostedPtr& hosted = *found;
   if (hosted->failure) {
     const Error failure = *hosted->failure;
     drop(key);

@@ -85,7 +85,8 @@ struct SimCluster::Host : Mailboxes {
         disk(seed),
         clock(cluster.clock_),
         network(cluster, static_cast<int64_t>(index)),
-        workers([this](int64_t max_ms, std::function<void()> work) { later(max_ms, work); }) {}
+        workers(
+            [this](int64_t max_ms, const std::function<void()>& work) { later(max_ms, work); }) {}
 
   // For the present life, when the node is awake.
   void later(int64_t max_ms, const std::function<void()>& work) {

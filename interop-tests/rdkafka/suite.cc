@@ -244,7 +244,8 @@ TEST_CASE("a group resumes where it committed, over a clean restart and a kill")
 
 TEST_CASE("an idempotent producer loses and doubles nothing over a kill") {
   const std::string topic = new_name();
-  // With more on their way librdkafka may write a batch twice: what it has not heard of when a broker refuses the sequence behind it.
+  // With more on their way librdkafka may write a batch twice: what it has not heard of when a
+  // broker refuses the sequence behind it.
   TestProducer producer({{"enable.idempotence", "true"},
                          {"max.in.flight", "1"},
                          {"linger.ms", "2"},

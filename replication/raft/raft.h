@@ -93,7 +93,7 @@ class Raft : public std::enable_shared_from_this<Raft> {
   bool is_voter() const { return options_.is_controller && voters().contains(options_.self); }
 
   // Of the leader: appends a batch in its epoch. NOT_LEADER_OR_FOLLOWER for others.
-  Result<int64_t> append(Bytes batch);
+  Result<int64_t> append(const Bytes& batch);
   // Hands over before a stop.
   void resign();
 

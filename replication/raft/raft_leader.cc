@@ -79,11 +79,11 @@ void Raft::leave_leadership() {
   replicas_.clear();
 }
 
-Result<int64_t> Raft::append(Bytes batch) {
+Result<int64_t> Raft::append(const Bytes& batch) {
   if (role_ != RaftRole::kLeader || broken_) {
     return fail(ErrorCode::kNotLeaderOrFollower, "this node does not lead the metadata quorum");
   }
-  auto base = log_.append(std::move(batch), state_.epoch);
+  auto base = log_.append(batch, state_.epoch);
   if (!base) {
     // A full disk may have room again; everything else is the end.
     if (!storage::is_disk_full(base.error())) {

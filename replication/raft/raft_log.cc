@@ -174,7 +174,7 @@ std::vector<std::pair<Bytes, Bytes>> RaftLog::voter_records(int64_t offset) cons
   return records;
 }
 
-Result<int64_t> RaftLog::append(Bytes batch, int32_t epoch) {
+Result<int64_t> RaftLog::append(const Bytes& batch, int32_t epoch) {
   const int64_t now = clock_.wall_ms();
   TRY(const auto info,
       log_->append_as_leader(batch, epoch, now, {storage::AppendOrigin::Writer::kQuorum}));

@@ -69,7 +69,7 @@ class RaftLog {
   storage::EpochStart end_of(int32_t epoch) const;
 
   // Gives the batch its offset and the epoch, and writes it.
-  Result<int64_t> append(Bytes batch, int32_t epoch);
+  Result<int64_t> append(const Bytes& batch, int32_t epoch);
   // Writes the whole batches that a leader sent; the first must begin at the log's end.
   // CORRUPT_MESSAGE otherwise, and for damaged ones.
   Result<> append_fetched(const Bytes& records);

@@ -358,7 +358,7 @@ void receive(const std::string& path, int64_t megabytes, size_t chunk_size) {
     }
   }
   ::unlink(path.c_str());
-  std::printf("%.6f %lld\n", thread_cpu_seconds(), static_cast<long long>(chunks * size));
+  std::printf("%.6f %lld\n", thread_cpu_seconds(), static_cast<long long>(chunks) * size);
 }
 
 FetchRequest fetch_request(const std::string& topic, const std::map<int, int64_t>& offsets,

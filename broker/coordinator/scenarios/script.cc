@@ -142,7 +142,7 @@ void run_all(const std::string& folder, const std::function<Play()>& begin) {
       step.actual = play(event);
       INFO(path.filename().string() << ": " << step.head.back());
       if (!writes) {
-        CHECK(step.actual == step.expected);
+        CHECK(step.actual == step.expected);  // NOLINT(bugprone-chained-comparison): Catch2's way
       }
     }
     if (writes) {

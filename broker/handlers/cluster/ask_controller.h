@@ -13,9 +13,10 @@ template <class Request, class Response>
 void ask_controller(RequestContext& context, Request&& request, Reply<Response> reply) {
   context.broker.at_controller(
       [request = std::forward<Request>(request), reply = std::move(reply)](Node& node) mutable {
+        const int16_t version = reply.version();
         node.controller().handle(
-            request, reply.version(),
-            [reply = std::move(reply)](Response response) mutable { reply.send(response); });
+            request, version,
+            [reply = std::move(reply)](const Response& response) mutable { reply.send(response); });
         node.raft_driver().arm();
       });
 }

@@ -26,7 +26,7 @@ void heartbeat(RequestContext& context, Request&& request, bool is_served,
   const ClientInfo client{context.client_id, context.client_host, context.version};
   const std::string group_id = request.group_id;
   context.broker.with_group(
-      group_id, [request = std::move(request), client, beat, reply = std::move(reply)](
+      group_id, [request = std::forward<Request>(request), client, beat, reply = std::move(reply)](
                     Result<GroupShard*> shard, Broker& owner) mutable {
         if (!shard) {
           return reply.send({.error_code = shard.error().code});

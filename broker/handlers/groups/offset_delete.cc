@@ -15,10 +15,10 @@ void handle(RequestContext& context, OffsetDeleteRequest&& request,
     if (!shard) {
       return reply.send({.error_code = shard.error().code});
     }
-    (*shard)->remove_offsets(request,
-                             [reply = std::move(reply)](OffsetDeleteResponse response) mutable {
-                               reply.send(response);
-                             });
+    (*shard)->remove_offsets(
+        request, [reply = std::move(reply)](const OffsetDeleteResponse& response) mutable {
+          reply.send(response);
+        });
   });
 }
 

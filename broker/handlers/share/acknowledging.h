@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "broker/ask_owners.h"
+#include "broker/cluster/broker_address.h"
 #include "broker/share/shares.h"
 
 namespace klamm::broker {

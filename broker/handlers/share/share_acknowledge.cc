@@ -48,7 +48,7 @@ struct Acknowledging {
 void handle(RequestContext& context, ShareAcknowledgeRequest&& request,
             Reply<ShareAcknowledgeResponse> reply) {
   Broker& broker = context.broker;
-  const auto refuse = [&](ErrorCode code, std::string why = {}) {
+  const auto refuse = [&](ErrorCode code, const std::string& why = {}) {
     reply.send({.error_code = code, .error_message = text_or_null(why)});
   };
   if (!serves_share_groups(broker)) {

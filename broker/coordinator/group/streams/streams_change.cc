@@ -247,7 +247,7 @@ Result<StreamsMember> StreamsChange::step(const StreamsMember& member, const Req
                                  .target = context_.is_delayed ? kNothing : group.target(member.id),
                                  .target_epoch = group.assignment_epoch(),
                                  .reported = reported_tasks(request)};
-  TRY(const StreamsMember after, reconcile(input, member));
+  TRY(StreamsMember after, reconcile(input, member));
   if (after != member) {
     draft_.emit(streams_current_record(group.id(), after));
   }

@@ -58,14 +58,16 @@ class Configuration {
 
   Result<ConfiguredTopology> run() {
     ConfiguredTopology out;
-    if ((out.problem = missing_sources())) {
+    out.problem = missing_sources();
+    if (out.problem) {
       return out;
     }
     TRY_VOID(decide_repartition_topics());
     for (const auto& subtopology : topology_.subtopologies) {
       for (const auto& group : subtopology.copartition_groups) {
         TRY(const auto topics, members_of(group, subtopology));
-        if ((out.problem = copartition(topics))) {
+        out.problem = copartition(topics);
+        if (out.problem) {
           return out;
         }
       }
