@@ -127,6 +127,23 @@ def create_topic(cluster, topic, partitions=3, config=None):
     client = admin(cluster)
     for future in client.create_topics([NewTopic(topic, partitions, cluster.factor, config=config or {})], request_timeout=30).values():
         future.result()
+    await_leaders(cluster.bootstrap, topic, partitions)
+
+
+def await_leaders(bootstrap, topic, partitions):
+    """Until the leader of each partition answers, for a producer whose first batch is refused may lose it: see load.make_known."""
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
+
+    def all_answer():
+        # A client that was told of no such topic does not ask again for a while.
+        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "unused", "log_level": 0})
+        try:
+            return all(consumer.get_watermark_offsets(TopicPartition(topic, p), timeout=5) for p in range(partitions))
+        except KafkaException:
+            return False
+        finally:
+            consumer.close()
+    eventually(all_answer, 30, f"that each partition of {topic} has a leader that answers")
 
 
 def partitions_of(cluster, topic):

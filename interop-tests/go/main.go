@@ -70,11 +70,24 @@ func client(opts ...kgo.Opt) *kgo.Client {
 func create(ctx context.Context, topic string, partitions int32, configs map[string]*string) error {
 	c := client()
 	defer c.Close()
-	r, err := kadm.NewClient(c).CreateTopic(ctx, partitions, -1, configs, topic)
-	if err != nil {
+	admin := kadm.NewClient(c)
+	if r, err := admin.CreateTopic(ctx, partitions, -1, configs, topic); err != nil {
 		return err
+	} else if r.Err != nil {
+		return r.Err
 	}
-	return r.Err
+	// Until the leader of each partition answers, for a producer whose first batch is refused may lose it.
+	for {
+		ends, err := admin.ListEndOffsets(ctx, topic)
+		if err == nil && ends.Error() == nil && len(ends[topic]) == int(partitions) {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
 }
 
 func ctl(action string) error {

@@ -9,6 +9,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition  # noqa: E402
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic  # noqa: E402
 
+from cluster import await_leaders  # noqa: E402
 from load import make_known  # noqa: E402
 from tap import BOOTSTRAP, ctl, equal, eventually, main, name, test  # noqa: E402
 
@@ -24,6 +25,7 @@ def admin():
 
 def create(topic, partitions=1, config=None):
     admin().create_topics([NewTopic(topic, partitions, 1, config=config or {})])[topic].result(30)
+    await_leaders(BOOTSTRAP, topic, partitions)
 
 
 def producer(**config):

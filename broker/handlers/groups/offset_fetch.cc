@@ -170,13 +170,13 @@ void handle(RequestContext& context, OffsetFetchRequest&& request,
   } else {
     groups = std::move(request.groups);
   }
+  const bool stable = request.require_stable;
   ask_owners(
       context.broker, std::move(groups),
       [&broker = context.broker](const AskedGroup& asked) {
         return broker.group_owner(asked.group_id);
       },
-      [version = context.version, stable = request.require_stable](Broker& broker,
-                                                                   const AskedGroup& asked) {
+      [version = context.version, stable](Broker& broker, const AskedGroup& asked) {
         return fetch(broker, version, stable, asked);
       },
       [request = std::move(request),

@@ -132,9 +132,12 @@ public final class Suite {
     return Admin.create(p);
   }
 
+  /** Until the leader of each partition answers, for a producer whose first batch is refused may lose it: see {@link #carefulProducer}. */
   static void create(String topic, int partitions, Map<String, String> configs) throws Exception {
     try (Admin admin = admin()) {
       admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(configs))).all().get();
+      admin.listOffsets(IntStream.range(0, partitions).boxed()
+          .collect(Collectors.toMap(p -> new TopicPartition(topic, p), p -> OffsetSpec.latest()))).all().get();
     }
   }
 
