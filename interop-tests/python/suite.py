@@ -10,7 +10,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic  # noqa: E402
 
 from cluster import await_leaders  # noqa: E402
-from load import make_known  # noqa: E402
 from tap import BOOTSTRAP, ctl, equal, eventually, main, name, test  # noqa: E402
 
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
@@ -223,12 +222,7 @@ def two_members_of_the_consumer_protocol_share_and_one_leaves():
 def an_idempotent_producer_writes_each_record_once():
     topic = name()
     create(topic)
-    p, sent = producer(enable_idempotence=True), [b"%d" % i for i in range(5000)]
-    make_known(p, topic, 1, lambda: sent[0], None)
-    for value in sent[1:]:
-        p.produce(topic, value)
-        p.poll(0)
-    equal(p.flush(60), 0, "messages left")
+    produce(topic, [b"%d" % i for i in range(5000)], enable_idempotence=True)
     equal([int(m.value()) for m in read_all(topic, 1, 5000)], list(range(5000)))
 
 
