@@ -173,6 +173,10 @@ void Broker::at(size_t shard, Task task) {
       });
 }
 
+void Broker::soon(Task task) {
+  node_.mailboxes().post(shard_, [this, task = std::move(task)]() mutable { task(*this); });
+}
+
 size_t Broker::owner(const std::string& topic, int32_t partition) const {
   if (node_.shard_count() == 1) {
     return shard_;

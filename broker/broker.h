@@ -101,6 +101,8 @@ class Broker {
   // Does the task with the broker of that shard, on its thread: at once when it is this one. The
   // other shard knows at least the metadata that this one knows by then.
   void at(size_t shard, Task task);
+  // Does the task on this shard, after what is being done there now.
+  void soon(Task task);
   // The shard of a partition of a topic; this one when there is no such topic.
   size_t owner(const std::string& topic, int32_t partition) const;
   size_t owner(const Uuid& topic_id, int32_t partition) const;

@@ -91,6 +91,29 @@ TEST_CASE("a parked fetch is woken by news on any shard, and by its time limit")
   }
 }
 
+TEST_CASE("a fetch that hears of much that is not enough waits once with each partition") {
+  const auto shards = static_cast<size_t>(GENERATE(1, 4));
+  Cluster cluster(shards, 9);
+  const Uuid topic = cluster.create_topic();
+  Client consumer(*cluster.node, *cluster.turns, 0);
+  consumer.send(fetch_from_all(topic, 0, 1 << 20));
+  const ProduceRequest to_all = produce_to_all(topic, cluster.clock.wall_ms());
+  for (int32_t i = 0; i < 40; ++i) {
+    ProduceRequest one = to_all;
+    one.topic_data[0].partition_data = {
+        {.index = i % kPartitions,
+         .records = Payload(storage::make_batch(1, cluster.clock.wall_ms()))}};
+    cluster.client(2).ask<ProduceResponse>(i % 10 == 9 ? to_all : one);
+    for (int32_t p = 0; p < kPartitions; ++p) {
+      auto& replicas = cluster.node->shard(cluster.node->shard(0).owner(topic, p)).replicas();
+      REQUIRE((*replicas.find(topic, p))->watchers() <= 64);
+    }
+  }
+  CHECK_FALSE(consumer.is_answered());
+  cluster.pass(500);
+  CHECK(consumer.is_answered());
+}
+
 TEST_CASE("groups on every shard commit, and a restart with other shards finds everything") {
   Cluster cluster(3, 1);
   const Uuid topic = cluster.create_topic();

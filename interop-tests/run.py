@@ -127,26 +127,41 @@ SUITES = {
 }
 
 
+class Failed(Exception):
+    """How many tests of a suite passed and how many failed; it leaves the brokers' folders to those who look for the reason."""
+
+
 @contextlib.contextmanager
-def target(against, nodes):
-    """The broker that a suite stops and kills, and the address that the suite is told, which is another node's if there are several."""
-    if nodes > 1:
-        with Cluster([against] * nodes) as cluster:
-            broker, other, *_ = random.sample(cluster.nodes, nodes)
-            try:
-                yield broker, other.address
-            finally:
-                broker.recall()
-        return
+def one(against):
     broker = Broker(against)
     broker.start()
+    keep = "KLAMM_KEEP" in os.environ
     try:
-        yield broker, broker.address
+        yield broker
+    except BaseException:
+        keep = True
+        print("   its log is in", broker.folder, flush=True)
+        raise
     finally:
         broker.recall()
         broker.kill()
-        if "KLAMM_KEEP" not in os.environ:
+        if not keep:
             shutil.rmtree(broker.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def target(against, nodes):
+    """The broker that a suite stops and kills, and the address that the suite is told, which is another node's if there are several."""
+    if nodes == 1:
+        with one(against) as broker:
+            yield broker, broker.address
+        return
+    with Cluster([against] * nodes) as cluster:
+        broker, other, *_ = random.sample(cluster.nodes, nodes)
+        try:
+            yield broker, other.address
+        finally:
+            broker.recall()
 
 
 def run(name, command, against, nodes):
@@ -157,12 +172,19 @@ def run(name, command, against, nodes):
             if against in ("klamm", "kafka"):
                 broker, environment["BOOTSTRAP"] = stack.enter_context(target(against, nodes))
                 environment.update(REPLICAS=str(nodes), BROKER_CTL=f"{sys.executable} {HERE}/broker.py {broker.state_file}")
-        try:
-            done = subprocess.run([str(c) for c in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                  text=True, timeout=900)
-            output, code, errors = done.stdout, done.returncode, done.stderr
-        except subprocess.TimeoutExpired as late:
-            output, code, errors = (late.stdout or b"").decode(), 124, "the suite ran into its time limit"
+        passed, failed = outcome(name, command, environment)
+        if failed:
+            raise Failed(passed, failed)
+    return passed, failed
+
+
+def outcome(name, command, environment):
+    try:
+        done = subprocess.run([str(c) for c in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              text=True, timeout=900)
+        output, code, errors = done.stdout, done.returncode, done.stderr
+    except subprocess.TimeoutExpired as late:
+        output, code, errors = (late.stdout or b"").decode(), 124, "the suite ran into its time limit"
     passed = len(re.findall(r"^ok ", output, re.M))
     failed = len(re.findall(r"^not ok ", output, re.M))
     if code != 0 and failed == 0:
@@ -192,6 +214,8 @@ def main():
         print(f"== {name} against {args.against}{f' on {args.nodes} nodes' if args.nodes > 1 else ''} ", end="", flush=True)
         try:
             passed, failed = run(name, SUITES[name](), args.against, args.nodes)
+        except Failed as counts:
+            passed, failed = counts.args
         except Exception as error:  # a suite that cannot be prepared is a failure, not an end
             passed, failed = 0, 1
             print(f"\n    not ok {name}: {error}")

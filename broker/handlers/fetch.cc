@@ -3,12 +3,11 @@
 // fetched epoch.   v13: topic ids.   v15: replica state.   v16: endpoints of a new leader.   v18:
 // the fetcher's high watermark. Waits until min_bytes are there, max_wait_ms are over, or a
 // partition has an error. The answer names ranges of the log's files; they are read when it leaves.
-#include <functional>
 #include <memory>
-#include <optional>
 
 #include "broker/cluster/raft_driver.h"
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/parked.h"
 #include "broker/node.h"
 #include "protocol/generated/fetch_request.h"
 #include "protocol/generated/fetch_response.h"
@@ -184,28 +183,26 @@ Partition* read(Broker& owner, Reading& reading, const Terms& terms, int64_t byt
   return *found;
 }
 
-// The share of a fetch that belongs to one shard: reads there, and waits there while that is not
-// enough. Travels between the fetch's own shard and the owner; only one of them holds it at a time,
-// but for the call that brings news.
-class Share : public replication::Watcher, public std::enable_shared_from_this<Share> {
+// The share of a fetch that belongs to one shard.
+class Share : public ParkedPart {
  public:
-  Share(size_t owner, const Terms& terms, std::function<void(Broker& owner)> news)
-      : owner_(owner), terms_(terms), news_(std::move(news)) {}
+  // `terms` are those of the fetch, which outlives it.
+  Share(size_t owner, Tell tell, const Terms& terms)
+      : ParkedPart(owner, std::move(tell)), terms_(terms) {}
 
-  size_t owner() const { return owner_; }
   std::vector<Reading>& readings() { return readings_; }
   int64_t bytes() const { return bytes_; }
   bool urgent() const { return urgent_; }
 
-  // On the owner's shard. What is not enough by itself waits for more unless `now_or_never`.
-  void read_all(Broker& broker, bool now_or_never) {
+ private:
+  // What is not enough by itself waits for more.
+  void read(Broker& broker, bool now_or_never) override {
     bytes_ = 0;
     urgent_ = false;
-    broker_ = &broker;
     std::vector<std::pair<Partition*, int64_t>> partitions;
     for (Reading& reading : readings_) {
       Partition* const partition =
-          read(broker, reading, terms_, terms_.max_bytes - bytes_, bytes_ == 0);
+          broker::read(broker, reading, terms_, terms_.max_bytes - bytes_, bytes_ == 0);
       bytes_ += reading.answer.records ? static_cast<int64_t>(reading.answer.records->size()) : 0;
       urgent_ = urgent_ || is_urgent(reading.answer);
       if (partition != nullptr) {
@@ -216,9 +213,6 @@ class Share : public replication::Watcher, public std::enable_shared_from_this<S
       wait_for(partitions);
     }
   }
-  void notify() override { news_(*broker_); }
-
- private:
   // Up to where this fetch may read.
   int64_t end_of(Partition& partition) const {
     return terms_.of_follower() ? partition.log().end_offset() : partition.high_watermark();
@@ -226,31 +220,27 @@ class Share : public replication::Watcher, public std::enable_shared_from_this<S
   void wait_for(const std::vector<std::pair<Partition*, int64_t>>& partitions) {
     bool is_late = false;
     for (const auto& [partition, seen_end] : partitions) {
-      partition->watch(weak_from_this(), terms_.of_follower());
+      partition->watch(watcher(), terms_.of_follower());
       is_late = is_late || end_of(*partition) != seen_end;
     }
     // What a follower has, which its fetch tells of one partition, may let others be written to
     // that were read before: a transaction's end is kept, and its markers are due.
-    if (is_late) {
-      notify();
+    if (const auto late = is_late ? watcher().lock() : nullptr) {
+      late->notify();
     }
   }
 
-  size_t owner_;
-  Terms terms_;
-  std::function<void(Broker& owner)> news_;
-  Broker* broker_ = nullptr;
+  const Terms& terms_;
   std::vector<Reading> readings_;
   int64_t bytes_ = 0;
   bool urgent_ = false;
 };
 
-// One fetch from arrival to answer; alive while it is parked.
-class Fetching : public std::enable_shared_from_this<Fetching> {
+class Fetching : public Parked<Share> {
  public:
   Fetching(RequestContext& context, const FetchRequest& request, FetchSessions::Plan plan,
            Reply<FetchResponse> reply)
-      : broker_(context.broker),
+      : Parked(context.broker),
         terms_{
             context.version,
             request.isolation_level,
@@ -269,88 +259,32 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
     const FetchSession* const items = session();
     nothing_asked_ = items->items.empty() && session_id_ == 0;
     for (const FetchItem& item : items->items) {
-      share_of(item.key).readings().push_back({item.key, item.wanted, {}});
+      part_of(owner_of(item.key), terms_).readings().push_back({item.key, item.wanted, {}});
     }
-    last_try_ = max_wait_ms <= 0;
-    ask();
-    if (!answered_ && !last_try_) {
-      timer_ = broker_.timers().after(broker_.clock(), max_wait_ms, [self = shared_from_this()] {
-        self->timer_.reset();
-        self->last_try_ = true;
-        self->ask();
-      });
-    }
+    Parked::begin(max_wait_ms);
   }
 
  private:
   FetchSession* session() {
-    return session_id_ == 0 ? &loose_ : broker_.fetch_sessions().find(session_id_);
+    return session_id_ == 0 ? &loose_ : broker().fetch_sessions().find(session_id_);
   }
-  Share& share_of(const FetchKey& key) {
-    const size_t owner = terms_.version >= kVersionWithTopicIds
-                             ? broker_.owner(key.topic_id, key.partition)
-                             : broker_.owner(key.topic, key.partition);
-    for (const auto& share : shares_) {
-      if (share->owner() == owner) {
-        return *share;
-      }
-    }
-    // Called on the owner's shard; the fetch itself lives on this one.
-    const auto news = [weak = weak_from_this(), home = broker_.shard()](Broker& there) {
-      there.at(home, [weak](Broker&) {
-        if (const auto self = weak.lock()) {
-          self->ask();
-        }
-      });
-    };
-    shares_.push_back(std::make_shared<Share>(owner, terms_, news));
-    return *shares_.back();
+  size_t owner_of(const FetchKey& key) {
+    return terms_.version >= kVersionWithTopicIds ? broker().owner(key.topic_id, key.partition)
+                                                  : broker().owner(key.topic, key.partition);
   }
-
-  // Has every share read. News that arrives while they do so are looked at afterwards.
-  void ask() {
-    if (answered_) {
-      return;
-    }
-    if (open_ > 0) {
-      again_ = true;
-      return;
-    }
-    again_ = false;
-    open_ = shares_.size() + 1;
-    for (const auto& share : shares_) {
-      broker_.at(share->owner(), [share, self = shared_from_this(), home = broker_.shard(),
-                                  last_try = last_try_](Broker& there) mutable {
-        share->read_all(there, last_try);
-        there.at(home, [self = std::move(self)](Broker&) { self->finish_one(); });
-      });
-    }
-    finish_one();
-  }
-  void finish_one() {
-    if (--open_ > 0) {
-      return;
-    }
+  bool is_wanted() const override { return reply_.is_wanted(); }
+  bool has_enough() const override {
     int64_t bytes = 0;
-    bool urgent = nothing_asked_ || last_try_;
-    for (const auto& share : shares_) {
+    bool urgent = nothing_asked_;
+    for (const auto& share : parts()) {
       bytes += share->bytes();
       urgent = urgent || share->urgent();
     }
-    if (urgent || bytes >= terms_.min_bytes) {
-      answer();
-    } else if (again_) {
-      ask();
-    }
+    return urgent || bytes >= terms_.min_bytes;
   }
-
-  void answer() {
-    answered_ = true;
-    if (timer_) {
-      broker_.timers().cancel(*timer_);
-    }
+  void answer() override {
     FetchSession* const asked = session();
-    if (asked == nullptr || !reply_.is_wanted()) {
+    if (asked == nullptr) {
       // Another request ended the session while this one waited; the client does not expect its
       // records.
       return reply_.send({.error_code = ErrorCode::kFetchSessionIdNotFound});
@@ -358,7 +292,7 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
     FetchResponse response;
     response.session_id = session_id_;
     int64_t room = terms_.max_bytes;
-    for (const auto& share : shares_) {
+    for (const auto& share : parts()) {
       for (Reading& reading : share->readings()) {
         add(*asked, reading, room, response);
       }
@@ -381,7 +315,7 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
     }
     room -= size;
     if (reading.is_bounded) {
-      broker_.node().leader_throttle().record(size, broker_.clock().monotonic_ms());
+      broker().node().leader_throttle().record(size, broker().clock().monotonic_ms());
     }
     const bool has_news = size > 0 || is_urgent(answer) ||
                           answer.high_watermark != item.told_high_watermark ||
@@ -403,19 +337,12 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
     }
   }
 
-  Broker& broker_;
   Terms terms_;
   int32_t session_id_;
   FetchSession loose_;
   bool incremental_;
   bool nothing_asked_ = false;
   Reply<FetchResponse> reply_;
-  std::vector<std::shared_ptr<Share>> shares_;
-  size_t open_ = 0;     // shares that are reading, and the one who asks them
-  bool again_ = false;  // there were news meanwhile
-  bool last_try_ = false;
-  std::optional<Timers::Id> timer_;
-  bool answered_ = false;
 };
 
 // The metadata log, at the controller's listener.

@@ -155,7 +155,7 @@ void Partition::advance_high_watermark(int64_t now_ms) {
   }
   high_watermark_ = common;
   release(waiting_, high_watermark_);
-  notify_all();
+  notify(watchers_);
 }
 
 void Partition::wait(Waiting& list, int64_t reached, int64_t end, Committed callback) {
@@ -326,7 +326,7 @@ Result<> Partition::append_fetched(const protocol::Bytes& records, int64_t leade
     high_watermark_ = std::max(high_watermark_, leader_start);
   }
   if (high_watermark_ > before) {
-    notify_all();
+    notify(watchers_);
   }
   return {};
 }
@@ -397,9 +397,11 @@ void Partition::shut_down(ErrorCode why) {
 
 void Partition::watch(std::weak_ptr<Watcher> watcher, bool of_end) {
   auto& list = of_end ? end_watchers_ : watchers_;
-  // Watchers that were answered meanwhile are swept once they may be the majority.
-  if (list.size() >= 64 && list.size() == list.capacity()) {
+  // Watchers that were answered meanwhile are swept when the list would have to grow.
+  constexpr size_t kFew = 64;
+  if (list.size() >= kFew && list.size() == list.capacity()) {
     std::erase_if(list, [](const auto& old) { return old.expired(); });
+    list.reserve(2 * list.size());
   }
   list.push_back(std::move(watcher));
 }

@@ -139,6 +139,8 @@ class Partition : public std::enable_shared_from_this<Partition> {
 
   // Adds a watcher of the high watermark, or of the log's end; it is dropped when told.
   void watch(std::weak_ptr<Watcher> watcher, bool of_end = false);
+  // How many wait, with those that were answered by others and are not swept yet.
+  size_t watchers() const { return watchers_.size() + end_watchers_.size(); }
   void notify_all();
 
  private:

@@ -54,6 +54,39 @@ TEST_CASE("what the whole ISR has is committed, and watchers are told once") {
   CHECK(counter->told == 1);
 }
 
+TEST_CASE("who follows is told of the log's end, not of what is committed") {
+  storage::SimDisk disk;
+  const auto partition = make(disk);
+  partition->update({.replicas = {1, 2}, .isr = {1, 2}, .leader = 1, .partition_epoch = 1});
+  auto consumer = std::make_shared<Counter>();
+  auto follower = std::make_shared<Counter>();
+  partition->watch(consumer);
+  partition->watch(follower, true);
+  REQUIRE(partition->append(storage::make_batch(3, 1), -1, 1).has_value());
+  CHECK(consumer->told == 0);
+  CHECK(follower->told == 1);
+  partition->watch(follower, true);
+  REQUIRE(partition->note_fetch(2, -1, 3, 1) == ErrorCode::kNone);
+  CHECK(partition->high_watermark() == 3);
+  CHECK(consumer->told == 1);
+  CHECK(follower->told == 1);
+  partition->update({.replicas = {1, 2}, .isr = {1, 2}, .leader = 2, .leader_epoch = 1});
+  CHECK(follower->told == 2);
+}
+
+TEST_CASE("watchers who were answered elsewhere are swept") {
+  storage::SimDisk disk;
+  const auto partition = make(disk);
+  auto lasting = std::make_shared<Counter>();
+  partition->watch(lasting);
+  for (int i = 0; i < 1'000; ++i) {
+    partition->watch(std::make_shared<Counter>());
+    REQUIRE(partition->watchers() <= 128);
+  }
+  REQUIRE(partition->append(storage::make_batch(1, 1), -1, 1).has_value());
+  CHECK(lasting->told == 1);
+}
+
 TEST_CASE("acks=all needs the minimum in-sync replicas, acks=1 does not") {
   storage::SimDisk disk;
   const auto partition = make(disk, {.min_insync_replicas = 2});

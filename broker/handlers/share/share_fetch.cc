@@ -2,12 +2,12 @@
 // (KIP-1222).   First takes the acknowledgements that came along, then acquires records of the
 // session's partitions, of each leader that is here; waits until there are some or max_wait_ms are
 // over.
-#include <functional>
 #include <memory>
 
 #include "broker/cluster/broker_address.h"
 #include "broker/handlers/groups/group_protocols.h"
 #include "broker/handlers/handlers.h"
+#include "broker/handlers/parked.h"
 #include "broker/handlers/share/acknowledging.h"
 #include "protocol/generated/share_fetch_request.h"
 #include "protocol/generated/share_fetch_response.h"
@@ -32,13 +32,13 @@ struct Reading {
   ShareReading got;
 };
 
-// The part of a fetch that belongs to one shard; see Fetching.
-class Part : public replication::Watcher, public std::enable_shared_from_this<Part> {
+// The part of a fetch that belongs to one shard.
+class Part : public ParkedPart {
  public:
-  Part(size_t owner, std::function<void(Broker& owner)> news)
-      : owner_(owner), news_(std::move(news)) {}
+  // `terms` are those of the fetch, which outlives it.
+  Part(size_t owner, Tell tell, const Terms& terms)
+      : ParkedPart(owner, std::move(tell)), terms_(terms) {}
 
-  size_t owner() const { return owner_; }
   std::vector<Reading>& readings() { return readings_; }
   bool has_something() const {
     return std::ranges::any_of(readings_, [](const Reading& reading) {
@@ -46,37 +46,32 @@ class Part : public replication::Watcher, public std::enable_shared_from_this<Pa
     });
   }
 
-  // On the owner's shard.
-  void read_all(Broker& broker, const Terms& terms, bool now_or_never) {
-    broker_ = &broker;
-    AcquireTerms left = terms.acquire;
-    int64_t bytes_left = terms.bytes_max;
-    const auto watcher = now_or_never ? std::weak_ptr<Part>() : weak_from_this();
+ private:
+  void read(Broker& broker, bool now_or_never) override {
+    AcquireTerms left = terms_.acquire;
+    int64_t bytes_left = terms_.bytes_max;
+    const auto waits = now_or_never ? std::weak_ptr<replication::Watcher>() : watcher();
     for (Reading& reading : readings_) {
       if (left.records_max <= 0 || bytes_left <= 0) {
         reading.got = {};
         continue;
       }
-      reading.got = broker.shares().partitions().read(reading.key, left, bytes_left, watcher);
+      reading.got = broker.shares().partitions().read(reading.key, left, bytes_left, waits);
       left.records_max -= reading.got.count();
       bytes_left -= static_cast<int64_t>(reading.got.records.size());
     }
   }
-  void notify() override { news_(*broker_); }
 
- private:
-  size_t owner_;
-  std::function<void(Broker& owner)> news_;
-  Broker* broker_ = nullptr;
+  const Terms& terms_;
   std::vector<Reading> readings_;
 };
 
 // One fetch from the arrival of its acknowledgements to its answer; alive while it is parked.
-class Fetching : public std::enable_shared_from_this<Fetching> {
+class Fetching : public Parked<Part> {
  public:
   Fetching(RequestContext& context, const ShareFetchRequest& request,
            const std::list<ShareSessions::Place>& places, Reply<ShareFetchResponse> reply)
-      : broker_(context.broker),
+      : Parked(context.broker),
         listener_(context.listener_name),
         owner_(*request.group_id, *request.member_id),
         terms_{{*request.member_id, request.max_records,
@@ -101,84 +96,22 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
       return answer();
     }
     for (const auto& [topic_id, partition] : places_) {
-      part_of(broker_.owner(topic_id, partition))
+      part_of(broker().owner(topic_id, partition), terms_)
           .readings()
           .push_back({{owner_.first, topic_id, partition}, {}});
     }
-    last_try_ = max_wait_ms_ <= 0;
-    ask();
-    if (!answered_ && !last_try_) {
-      timer_ = broker_.timers().after(broker_.clock(), max_wait_ms_, [self = shared_from_this()] {
-        self->timer_.reset();
-        self->last_try_ = true;
-        self->ask();
-      });
-    }
+    Parked::begin(max_wait_ms_);
   }
 
  private:
-  Part& part_of(size_t owner) {
-    for (const auto& part : parts_) {
-      if (part->owner() == owner) {
-        return *part;
-      }
-    }
-    const auto news = [weak = weak_from_this(), home = broker_.shard()](Broker& there) {
-      there.at(home, [weak](Broker&) {
-        if (const auto self = weak.lock()) {
-          self->ask();
-        }
-      });
-    };
-    parts_.push_back(std::make_shared<Part>(owner, news));
-    return *parts_.back();
+  bool is_wanted() const override { return reply_.is_wanted(); }
+  bool has_enough() const override {
+    return std::ranges::any_of(parts(), [](const auto& part) { return part->has_something(); });
   }
-
-  // Has every part read. News that arrives while they do so is looked at afterwards. A client that
-  // has gone is given nothing: it could not give it back.
-  void ask() {
-    if (answered_) {
-      return;
-    }
-    if (open_ > 0) {
-      again_ = true;
-      return;
-    }
-    if (!reply_.is_wanted()) {
-      answered_ = true;
-      return;
-    }
-    again_ = false;
-    open_ = parts_.size() + 1;
-    for (const auto& part : parts_) {
-      broker_.at(part->owner(), [part, self = shared_from_this(), home = broker_.shard(),
-                                 last_try = last_try_](Broker& there) mutable {
-        part->read_all(there, self->terms_, last_try);
-        there.at(home, [self = std::move(self)](Broker&) { self->finish_one(); });
-      });
-    }
-    finish_one();
-  }
-  void finish_one() {
-    if (--open_ > 0) {
-      return;
-    }
-    if (last_try_ ||
-        std::ranges::any_of(parts_, [](const auto& part) { return part->has_something(); })) {
-      answer();
-    } else if (again_) {
-      ask();
-    }
-  }
-
-  void answer() {
-    answered_ = true;
-    if (timer_) {
-      broker_.timers().cancel(*timer_);
-    }
+  void answer() override {
     ShareFetchResponse response;
-    response.acquisition_lock_timeout_ms = share_limits(broker_, owner_.first).lock_ms;
-    for (const auto& part : parts_) {
+    response.acquisition_lock_timeout_ms = share_limits(broker(), owner_.first).lock_ms;
+    for (const auto& part : parts()) {
       for (Reading& reading : part->readings()) {
         add(reading, response);
       }
@@ -189,7 +122,7 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
       partition.acknowledge_error_message = text_or_null(outcome.why);
     }
     if (is_last_) {
-      broker_.shares().close_session(owner_);
+      broker().shares().close_session(owner_);
     }
     reply_.send(response);
   }
@@ -205,7 +138,7 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
     for (const auto& range : reading.got.acquired) {
       partition.acquired_records.push_back({range.first, range.last, range.deliveries});
     }
-    name_leader(broker_, listener_, reading.key, response, partition);
+    name_leader(broker(), listener_, reading.key, response, partition);
   }
 
   static ShareFetchResponse::PartitionData& partition_of(const SharePartitionKey& key,
@@ -226,7 +159,6 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
     return fresh;
   }
 
-  Broker& broker_;
   std::string listener_;
   ShareSessions::Owner owner_;
   Terms terms_;
@@ -235,12 +167,6 @@ class Fetching : public std::enable_shared_from_this<Fetching> {
   std::vector<ShareSessions::Place> places_;
   Reply<ShareFetchResponse> reply_;
   std::vector<AckOutcome> outcomes_;
-  std::vector<std::shared_ptr<Part>> parts_;
-  size_t open_ = 0;     // parts that are reading, and the one who asks them
-  bool again_ = false;  // there were news meanwhile
-  bool last_try_ = false;
-  std::optional<Timers::Id> timer_;
-  bool answered_ = false;
 };
 
 Result<> check(const ShareFetchRequest& request, bool renews, bool has_acks) {

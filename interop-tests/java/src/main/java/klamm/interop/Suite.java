@@ -136,8 +136,23 @@ public final class Suite {
   static void create(String topic, int partitions, Map<String, String> configs) throws Exception {
     try (Admin admin = admin()) {
       admin.createTopics(List.of(new NewTopic(topic, Optional.of(partitions), Optional.empty()).configs(configs))).all().get();
+      eventually(() -> led(admin, topic, partitions), "a leader of each partition of " + topic);
+    }
+  }
+
+  /** A broker that has not heard of the topic yet says that there is none, which the admin client takes as final. */
+  private static boolean led(Admin admin, String topic, int partitions) {
+    try {
       admin.listOffsets(IntStream.range(0, partitions).boxed()
           .collect(Collectors.toMap(p -> new TopicPartition(topic, p), p -> OffsetSpec.latest()))).all().get();
+      return true;
+    } catch (ExecutionException problem) {
+      if (problem.getCause() instanceof UnknownTopicOrPartitionException) {
+        return false;
+      }
+      throw new IllegalStateException(problem.getCause());
+    } catch (InterruptedException problem) {
+      throw new IllegalStateException(problem);
     }
   }
 
