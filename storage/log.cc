@@ -139,13 +139,24 @@ Result<> Log::write(const Bytes& bytes, const BatchView& batch, int64_t now_ms,
   const std::span<const uint8_t> part = bytes.span();
   const BatchPlace place{active().size(), bytes.size(), batch.base_offset(), batch.last_offset(),
                          batch.max_timestamp()};
-  TRY_VOID(active().append({&part, 1}, place, config_.index_interval_bytes));
+  // First, for records whose marker is there without it would count as committed.
+  const auto aborted = producers_.aborted_by(batch);
+  if (aborted) {
+    TRY_VOID(active().add_aborted(*aborted));
+  }
+  if (auto written = active().append({&part, 1}, place, config_.index_interval_bytes); !written) {
+    if (aborted) {
+      TRY_VOID(active().truncate_aborted(batch.base_offset()));
+    }
+    return written;
+  }
+  producers_.update(batch, transaction_version);
   if (epochs_.assign(batch.leader_epoch(), batch.base_offset())) {
     epochs_changed_ = true;
   }
   unflushed_records_ += batch.last_offset() - batch.base_offset() + 1;
   end_offset_ = batch.last_offset() + 1;
-  return note_producer(active(), batch, transaction_version);
+  return {};
 }
 
 Result<> Log::begin_again_at(int64_t offset) {
@@ -163,15 +174,6 @@ Result<> Log::begin_again_at(int64_t offset) {
   ++truncations_;
   ++closed_generation_;
   return {};
-}
-
-Result<> Log::note_producer(Segment& segment, const BatchView& batch, int16_t transaction_version) {
-  const auto completed = producers_.update(batch, transaction_version);
-  if (!completed || !completed->aborted) {
-    return {};
-  }
-  return segment.add_aborted({completed->producer_id, completed->first_offset,
-                              completed->last_offset, producers_.last_stable_offset(*completed)});
 }
 
 Result<std::optional<Log::Range>> Log::locate(int64_t offset, size_t size_max, int64_t end_bound,

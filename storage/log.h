@@ -203,8 +203,6 @@ class Log {
   Result<protocol::Payload> payload_of(const Range& range);
   Result<> write(const protocol::Bytes& bytes, const protocol::BatchView& batch, int64_t now_ms,
                  int16_t transaction_version = 0);
-  Result<> note_producer(Segment& segment, const protocol::BatchView& batch,
-                         int16_t transaction_version);
   Result<> roll();
   Result<bool> must_roll(uint64_t more, int64_t next_last_offset, int64_t timestamp,
                          int64_t now_ms);

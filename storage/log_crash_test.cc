@@ -224,3 +224,64 @@ TEST_CASE("a disk that fills up at any byte refuses cleanly, and goes on when th
     CHECK(read_all(*log, 0).starts_with(held));
   }
 }
+
+namespace {
+
+// Transactions of one producer, every other one aborted, each marker tried until it is taken.
+struct Transactions {
+  Log& log;
+  int32_t sequence = 0;
+  TxnIndex aborted{};
+
+  // True when the marker was taken at once.
+  bool run(bool aborts, const std::function<void()>& before_marker,
+           const std::function<void()>& after_refusal) {
+    const auto data = log.append_as_leader(make_batch(1, kNow, 10,
+                                                      {.producer_id = 7,
+                                                       .producer_epoch = 0,
+                                                       .base_sequence = sequence,
+                                                       .transactional = true}),
+                                           0, kNow);
+    REQUIRE(data);
+    ++sequence;
+    before_marker();
+    const int64_t end = log.end_offset();
+    auto info = log.append_as_leader(build_end_marker(7, 0, {aborts, 1}, kNow), 0, kNow);
+    const bool at_once = info.has_value();
+    if (!at_once) {
+      CHECK(log.end_offset() == end);
+      after_refusal();
+      info = log.append_as_leader(build_end_marker(7, 0, {aborts, 1}, kNow), 0, kNow);
+      REQUIRE(info);
+    }
+    if (aborts) {
+      aborted.push_back({7, data->base_offset, info->last_offset, info->last_offset + 1});
+    }
+    return at_once;
+  }
+};
+
+}  // namespace
+
+TEST_CASE("a marker that the list of aborted transactions has no room for is not there at all") {
+  bool was_refused = false;
+  for (int n = 1; n < 8; ++n) {
+    SimDisk disk(static_cast<uint64_t>(n));
+    auto log = *open(disk, {.segment_bytes = 900});
+    Transactions transactions{*log};
+    for (int i = 0; i < 8; ++i) {
+      const bool taken = transactions.run(
+          i % 2 == 0, [&] { disk.fail_nth(n, 28 /* ENOSPC */); }, [&] { disk.fail_nth(0); });
+      disk.fail_nth(0);
+      was_refused = was_refused || !taken;
+      INFO("failing call " << n << ", transaction " << i);
+      REQUIRE(*log->aborted_between(0, log->end_offset()) == transactions.aborted);
+    }
+    for (const bool clean : {true, false}) {
+      REQUIRE(log->close());
+      log = *Log::open(disk, "/d/t-0", {.segment_bytes = 900}, {.clean = clean, .now_ms = kNow});
+      CHECK(*log->aborted_between(0, log->end_offset()) == transactions.aborted);
+    }
+  }
+  CHECK(was_refused);
+}

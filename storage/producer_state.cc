@@ -163,10 +163,29 @@ uint64_t ProducerState::begin_verification(int64_t producer_id, int16_t epoch,
   return known.token;
 }
 
-std::optional<CompletedTxn> ProducerState::update(const BatchView& batch,
-                                                  int16_t transaction_version) {
-  if (!batch.has_producer_id()) {
+std::optional<AbortedTxn> ProducerState::aborted_by(const BatchView& batch) const {
+  if (!batch.is_control()) {
     return std::nullopt;
+  }
+  const auto producer = producers_.find(batch.producer_id());
+  if (producer == producers_.end() || producer->second.txn_first_offset < 0) {
+    return std::nullopt;
+  }
+  const auto marker = read_end_marker(batch);
+  if (!marker || !marker->aborts) {
+    return std::nullopt;
+  }
+  // Stable behind the marker is what comes before the first transaction that stays open (KIP-98).
+  const int64_t first = producer->second.txn_first_offset;
+  const auto other =
+      std::ranges::find_if(open_, [&](const auto& open) { return open.first != first; });
+  return AbortedTxn{batch.producer_id(), first, batch.last_offset(),
+                    other == open_.end() ? batch.last_offset() + 1 : other->first};
+}
+
+void ProducerState::update(const BatchView& batch, int16_t transaction_version) {
+  if (!batch.has_producer_id()) {
+    return;
   }
   ProducerEntry& entry = producers_[batch.producer_id()];
   if (batch.producer_epoch() != entry.epoch) {
@@ -194,23 +213,18 @@ std::optional<CompletedTxn> ProducerState::update(const BatchView& batch,
   if (entry.batches.size() > kBatchesMax) {
     entry.batches.erase(entry.batches.begin());
   }
-  return std::nullopt;
 }
 
-std::optional<CompletedTxn> ProducerState::take_marker(const BatchView& batch,
-                                                       ProducerEntry& entry) {
+void ProducerState::take_marker(const BatchView& batch, ProducerEntry& entry) {
   const auto marker = read_end_marker(batch);
   if (!marker) {
-    return std::nullopt;
+    return;
   }
   entry.coordinator_epoch = marker->coordinator_epoch;
-  const int64_t first = std::exchange(entry.txn_first_offset, -1);
-  if (first < 0) {
-    return std::nullopt;
+  if (const int64_t first = std::exchange(entry.txn_first_offset, -1); first >= 0) {
+    open_.erase(first);
+    completed_[first] = batch.last_offset();
   }
-  open_.erase(first);
-  completed_[first] = batch.last_offset();
-  return CompletedTxn{batch.producer_id(), first, batch.last_offset(), marker->aborts};
 }
 
 int64_t ProducerState::first_unstable_offset(int64_t high_watermark) {
@@ -219,11 +233,6 @@ int64_t ProducerState::first_unstable_offset(int64_t high_watermark) {
   }
   return std::min(open_.empty() ? INT64_MAX : open_.begin()->first,
                   completed_.empty() ? INT64_MAX : completed_.begin()->first);
-}
-
-int64_t ProducerState::last_stable_offset(const CompletedTxn& completed) const {
-  const auto other = open_.begin();
-  return other == open_.end() ? completed.last_offset + 1 : other->first;
 }
 
 void ProducerState::expire(int64_t before_ms) {

@@ -11,6 +11,7 @@
 
 #include "protocol/records/batch.h"
 #include "storage/env/disk.h"
+#include "storage/txn_index.h"
 
 namespace klamm::storage {
 
@@ -47,14 +48,6 @@ std::optional<EndMarker> read_end_marker(const protocol::BatchView& batch);
 protocol::Bytes build_end_marker(int64_t producer_id, int16_t epoch, const EndMarker& marker,
                                  int64_t now_ms);
 
-// A transaction that a marker has just ended.
-struct CompletedTxn {
-  int64_t producer_id;
-  int64_t first_offset;
-  int64_t last_offset;  // of the marker
-  bool aborted;
-};
-
 // Who writes a batch, and so what is asked of its producer.
 struct AppendOrigin {
   enum class Writer : uint8_t { kClient, kCoordinator, kQuorum };
@@ -85,18 +78,16 @@ class ProducerState {
   // be appended with, unless a marker comes in between. 0 when the transaction is open here.
   uint64_t begin_verification(int64_t producer_id, int16_t epoch, int32_t base_sequence,
                               int64_t now_ms);
-  // Takes over a batch that has been appended; tells which transaction it ends. Batches without a
-  // producer id change nothing.
-  std::optional<CompletedTxn> update(const protocol::BatchView& batch,
-                                     int16_t transaction_version = 0);
+  // The transaction that a batch aborts; nullopt when it is no marker, or not one that does.
+  std::optional<AbortedTxn> aborted_by(const protocol::BatchView& batch) const;
+  // Takes over a batch that has been appended. Batches without a producer id change nothing.
+  void update(const protocol::BatchView& batch, int16_t transaction_version = 0);
 
   // Forgets producers that wrote nothing since `before_ms` and have no open transaction.
   void expire(int64_t before_ms);
   // Offset up to which every transaction has ended by a marker below the high watermark; INT64_MAX
   // when none is open. What is below the watermark once stays so.
   int64_t first_unstable_offset(int64_t high_watermark);
-  // What is stable behind the marker that ended a transaction (KIP-98).
-  int64_t last_stable_offset(const CompletedTxn& completed) const;
   size_t size() const { return producers_.size(); }
   const std::unordered_map<int64_t, ProducerEntry>& producers() const { return producers_; }
   void clear() { *this = {}; }
@@ -118,7 +109,7 @@ class ProducerState {
                         const AppendOrigin& origin) const;
   Result<> check_transaction(const protocol::BatchView& batch, const ProducerEntry* entry,
                              const AppendOrigin& origin) const;
-  std::optional<CompletedTxn> take_marker(const protocol::BatchView& batch, ProducerEntry& entry);
+  void take_marker(const protocol::BatchView& batch, ProducerEntry& entry);
 
   std::unordered_map<int64_t, ProducerEntry> producers_;
   std::map<int64_t, int64_t> open_;  // first offset of each open transaction -> producer

@@ -200,7 +200,10 @@ Result<bool> Log::verify(Segment& segment) {
             expected = place.last_offset + 1;
             epochs_changed_ =
                 epochs_.assign(batch.leader_epoch(), place.base_offset) || epochs_changed_;
-            noted = note_producer(segment, batch, 0);
+            if (const auto aborted = producers_.aborted_by(batch)) {
+              noted = segment.add_aborted(*aborted);
+            }
+            producers_.update(batch);
             return noted.has_value();
           }));
   TRY_VOID(std::move(noted));

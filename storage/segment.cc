@@ -415,15 +415,13 @@ Result<> Segment::add_aborted(const AbortedTxn& txn) {
 
 Result<> Segment::truncate_aborted(int64_t offset) {
   const auto known = aborted();
-  if (known && ((*known)->empty() || (*known)->back().last_offset < offset)) {
-    return {};
-  }
-  if (known) {
-    std::erase_if(*aborted_, [&](const AbortedTxn& txn) { return txn.last_offset >= offset; });
-  } else {
+  if (!known) {
     aborted_.emplace();  // damaged; the caller goes through the whole segment
+    return store_txn_index(disk_, path(".txnindex"), *aborted_);
   }
-  return store_txn_index(disk_, path(".txnindex"), *aborted_);
+  const size_t removed =
+      std::erase_if(*aborted_, [&](const AbortedTxn& txn) { return txn.last_offset >= offset; });
+  return removed == 0 ? Result<>() : cut_txn_index(disk_, path(".txnindex"), *aborted_);
 }
 
 Result<> Segment::seal() {

@@ -62,6 +62,12 @@ Result<> store_txn_index(Disk& disk, const std::string& path, const TxnIndex& in
   return file->sync();
 }
 
+Result<> cut_txn_index(Disk& disk, const std::string& path, const TxnIndex& index) {
+  TRY(const auto file, disk.open(path, OpenMode::kReadWrite));
+  TRY_VOID(file->truncate(index.size() * kAbortedTxnSize));
+  return file->sync();
+}
+
 bool collect_aborted(const TxnIndex& index, int64_t from, int64_t to, TxnIndex& found) {
   for (const AbortedTxn& entry : index) {
     if (entry.last_offset >= from && entry.first_offset < to) {

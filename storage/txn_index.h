@@ -27,6 +27,9 @@ using TxnIndex = std::vector<AbortedTxn>;
 Result<TxnIndex> load_txn_index(Disk& disk, const std::string& path, int64_t base_offset);
 // Writes the last entry of `index` where it belongs in the file, creating it for the first.
 Result<> append_txn_index(Disk& disk, const std::string& path, const TxnIndex& index);
+// Takes what is behind the entries of `index` away from a file that has them and more; needs no
+// room on the disk.
+Result<> cut_txn_index(Disk& disk, const std::string& path, const TxnIndex& index);
 Result<> store_txn_index(Disk& disk, const std::string& path, const TxnIndex& index);
 
 // Adds to `found` the entries that overlap [from, to). True when no later entry can.

@@ -111,12 +111,9 @@ class Parked : public std::enable_shared_from_this<Parked<Part>> {
       });
     };
   }
-  // The first news are looked at at once. Where they were not enough more will come, maybe of many
-  // partitions at a time, and what has come by then is looked at together.
+  // News may be of many partitions at a time: they are looked at together, after what brings them.
+  // Whoever has waited longest hears of them first.
   void hear() {
-    if (!std::exchange(heard_before_, true)) {
-      return ask();
-    }
     if (!std::exchange(asks_soon_, true)) {
       broker_.soon([weak = this->weak_from_this()](Broker&) {
         if (const auto self = weak.lock()) {
@@ -171,7 +168,6 @@ class Parked : public std::enable_shared_from_this<Parked<Part>> {
   std::vector<std::shared_ptr<Part>> parts_;
   size_t open_ = 0;     // parts that are reading, and the one who asks them
   bool again_ = false;  // there were news meanwhile
-  bool heard_before_ = false;
   bool asks_soon_ = false;
   bool last_try_ = false;
   bool answered_ = false;

@@ -56,9 +56,13 @@ class CountingFetch : public Parked<CountingPart> {
   int readings() const { return parts().front()->readings; }
   bool wanted = true;
   int answers = 0;
+  std::function<void(const CountingFetch&)> on_reading = [](const CountingFetch&) {};
 
  private:
-  bool is_wanted() const override { return wanted; }
+  bool is_wanted() const override {
+    on_reading(*this);
+    return wanted;
+  }
   bool has_enough() const override { return parts().front()->bytes >= 10; }
   void answer() override { ++answers; }
 };
@@ -73,22 +77,15 @@ struct Scene {
 
 }  // namespace
 
-TEST_CASE("a parked fetch looks at the first news at once") {
-  Scene scene;
-  scene.left.add(10);
-  CHECK(scene.fetch->readings() == 2);
-  CHECK(scene.fetch->answers == 1);
-}
-
-TEST_CASE("a parked fetch looks at news together when the first were not enough") {
+TEST_CASE("a parked fetch looks at news of many places together") {
   Scene scene;
   for (int i = 0; i < 4; ++i) {
     scene.left.add(1);
     scene.right.add(1);
   }
-  CHECK(scene.fetch->readings() == 2);
+  CHECK(scene.fetch->readings() == 1);
   scene.cluster.turns->run();
-  CHECK(scene.fetch->readings() == 3);
+  CHECK(scene.fetch->readings() == 2);
   CHECK(scene.fetch->answers == 0);
   scene.right.add(2);
   scene.cluster.turns->run();
@@ -97,6 +94,23 @@ TEST_CASE("a parked fetch looks at news together when the first were not enough"
   scene.cluster.turns->run();
   scene.cluster.pass(500);
   CHECK(scene.fetch->answers == 1);
+  CHECK(scene.fetch->readings() == 3);
+}
+
+TEST_CASE("who has waited longest for a share of the news has it first") {
+  Scene scene;
+  const auto later = std::make_shared<CountingFetch>(scene.cluster.node->shard(0));
+  later->begin({&scene.left});
+  std::vector<const CountingFetch*> order;
+  scene.fetch->on_reading =
+      later->on_reading = [&](const CountingFetch& fetch) { order.push_back(&fetch); };
+  for (int i = 0; i < 3; ++i) {
+    scene.left.add(1);
+    scene.cluster.turns->run();
+  }
+  const auto* const first = scene.fetch.get();
+  CHECK(order == std::vector<const CountingFetch*>{first, later.get(), first, later.get(), first,
+                                                   later.get()});
 }
 
 TEST_CASE("a parked fetch answers when its time is over, unless nobody waits any more") {

@@ -66,11 +66,14 @@ class Apart(Cluster):
     def behind_proxy(self):
         return ",".join(f"{self.network.OUTSIDE}:{self.proxy_port(i)}" for i in range(NODES))
 
-    def __exit__(self, *what):
+    def __exit__(self, kind, *more):
         for node in self.nodes:
             node.end(signal.SIGKILL)
-            sh("umount", "-l", f"{node.folder}/data", check=False)
-        super().__exit__(*what)
+            data = f"{node.folder}/data"
+            if kind is not None:
+                sh("cp", "-a", "--sparse=always", data, f"{data}-then", check=False)
+            sh("umount", "-l", data, check=False)
+        super().__exit__(kind, *more)
 
 
 class Trouble:

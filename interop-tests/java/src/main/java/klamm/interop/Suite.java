@@ -235,17 +235,25 @@ public final class Suite {
     }
   }
 
+  private static int described(Admin admin, String topic) {
+    try {
+      return admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size();
+    } catch (InterruptedException | ExecutionException problem) {
+      throw new IllegalStateException(problem);
+    }
+  }
+
   // ---- tests ----
 
   static void topics() throws Exception {
     String topic = name();
     create(topic, 3, Map.of("retention.ms", "5000"));
     try (Admin admin = admin()) {
-      equal(admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size(), 3);
+      equal(described(admin, topic), 3);
       ConfigResource resource = new ConfigResource(ConfigResource.Type.TOPIC, topic);
       equal(admin.describeConfigs(List.of(resource)).all().get().get(resource).get("retention.ms").value(), "5000");
       admin.createPartitions(Map.of(topic, NewPartitions.increaseTo(7))).all().get();
-      equal(admin.describeTopics(List.of(topic)).allTopicNames().get().get(topic).partitions().size(), 7);
+      eventually(() -> described(admin, topic) == 7, "seven partitions, wherever one asks");
       check(failure(admin.createTopics(List.of(new NewTopic(topic, 1, (short) 1))).all()) instanceof TopicExistsException, "exists");
       admin.deleteTopics(List.of(topic)).all().get();
       eventually(() -> {
