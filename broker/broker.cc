@@ -258,6 +258,7 @@ void Broker::follow(const ImagePtr& image) {
   if (image->offset > replicas_.image()->offset) {
     const ImagePtr before = replicas_.image();
     follow_config(*image);
+    departed_.follow(*before, *image, clock().monotonic_ms());
     replicas_.follow(image);
     fetchers_.follow(before, image);
     if (before->topics != image->topics) {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "broker/cluster/departed_brokers.h"
 #include "broker/cluster/replica_fetchers.h"
 #include "broker/cluster/transaction_markers.h"
 #include "broker/cluster/transaction_verifier.h"
@@ -98,6 +99,12 @@ class Broker {
   const storage::Clock& clock() const { return environment_.clock; }
   storage::Random& random() { return environment_.random; }
 
+  // Whether a fenced broker is one that clients are still told of.
+  bool has_just_departed(int32_t broker) const {
+    return departed_.has(broker, clock().monotonic_ms(),
+                         config_.number("broker.session.timeout.ms") / 2);
+  }
+
   // Does the task with the broker of that shard, on its thread: at once when it is this one. The
   // other shard knows at least the metadata that this one knows by then.
   void at(size_t shard, Task task);
@@ -149,6 +156,7 @@ class Broker {
   BrokerConfig config_;  // with what is set at run time
   ShardBackground background_;
   Timers timers_;
+  DepartedBrokers departed_;
   Replicas replicas_;
   LogCleaner cleaner_;
   LogMover mover_;

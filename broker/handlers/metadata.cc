@@ -95,7 +95,8 @@ std::vector<std::string> to_create(RequestContext& context, const MetadataReques
 void add_brokers(RequestContext& context, MetadataResponse& response) {
   for (const auto& [id, broker] : context.broker.image()->brokers) {
     for (const auto& endpoint : broker.endpoints) {
-      if (!broker.fenced && endpoint.name == context.listener_name) {
+      if ((!broker.fenced || context.broker.has_just_departed(id)) &&
+          endpoint.name == context.listener_name) {
         response.brokers.push_back(
             {.node_id = id, .host = endpoint.host, .port = endpoint.port, .rack = broker.rack});
       }
