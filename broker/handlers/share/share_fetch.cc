@@ -227,9 +227,13 @@ void handle(RequestContext& context, ShareFetchRequest&& request, Reply<ShareFet
   broker.shares().watch_sessions();
   const auto fetching =
       std::make_shared<Fetching>(context, request, (*session)->places, std::move(reply));
-  acknowledge_all(
-      broker, std::move(acks), *request.member_id, renews,
-      [fetching](std::vector<AckOutcome> outcomes) { fetching->begin(std::move(outcomes)); });
+  // Whom the acknowledgements wake has waited longer, and is to look first.
+  acknowledge_all(broker, std::move(acks), *request.member_id, renews,
+                  [&broker, fetching](std::vector<AckOutcome> outcomes) {
+                    broker.soon([fetching, outcomes = std::move(outcomes)](Broker&) mutable {
+                      fetching->begin(std::move(outcomes));
+                    });
+                  });
 }
 
 }  // namespace klamm::broker
